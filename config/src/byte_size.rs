@@ -67,8 +67,10 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, factor) =
-            UNITS.into_iter().find(|(_, factor)| self.0 != 0 && self.0 % factor == 0).unwrap_or(("B", 1));
+        let (name, factor) = UNITS
+            .into_iter()
+            .find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor))
+            .unwrap_or(("B", 1));
         write!(f, "{} {name}", self.0 / factor)
     }
 }

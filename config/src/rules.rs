@@ -353,7 +353,7 @@ fn key_service_url(key: &str, url: &str) -> Result<(), Violation> {
 fn storage(config: &Config) -> Result<(), Violation> {
     let storage = &config.storage;
     within("storage.segment_bytes", storage.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)?;
-    require(storage.segment_bytes.bytes() % SEGMENT_BYTES_STEP.bytes() == 0, || {
+    require(storage.segment_bytes.bytes().is_multiple_of(SEGMENT_BYTES_STEP.bytes()), || {
         Violation::new(
             "storage.segment_bytes",
             format!("{} is uneven", storage.segment_bytes),
