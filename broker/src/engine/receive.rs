@@ -1,0 +1,283 @@
+//! Receiving: which messages a consumer gets, and the lease that hides them from the others.
+
+use sealq_storage::{Lease, Log, MessageFacts};
+
+use super::attempt::Attempt;
+use super::command::{Delivery, Effect, Outcome, Receipt, ReceiveRequest, ReplyToken};
+use super::gauges::QueueGauges;
+use super::queue::{IN_FLIGHT_MAX, InFlight, Queue, Schedule, Waiter};
+use super::timers::Alarm;
+use super::{Core, Engine};
+
+/// Messages that may be expired or moved away in one receive, so that it does not stall the shard.
+const DEPARTURES_MAX: usize = 1_000;
+
+/// What became of a message that was offered.
+pub(super) enum Served {
+    /// It counts against what was asked for.
+    Leased,
+    /// It has left the queue or is not to be delivered now.
+    Gone,
+}
+
+impl<T: ReplyToken> Engine<T> {
+    pub(super) fn receive(
+        &mut self,
+        now_ms: u64,
+        stream: u32,
+        request: ReceiveRequest,
+        reply: T,
+        log: &mut Log,
+        out: &mut Vec<Effect<T>>,
+    ) {
+        let Some(queue) = self.queues.get_mut(&stream) else {
+            out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+            return;
+        };
+        if let Some(again) = self.core.repeat_attempt(now_ms, queue, &request, log) {
+            out.push(Effect::Reply(reply, Outcome::Received(again), stream));
+            return;
+        }
+        let deliveries = self.core.pick(now_ms, queue, &request, log);
+        let wait_ms = request.wait_ms.unwrap_or(queue.rules.wait_ms);
+        self.core.dirty.push(stream);
+        if !deliveries.is_empty() {
+            out.push(Effect::Reply(reply, Outcome::Received(deliveries), stream));
+        } else if wait_ms > 0 && request.skip.is_empty() {
+            let id = request.waiter_id;
+            self.core.timers.set(now_ms + wait_ms, Alarm::Waiter { stream, waiter_id: id });
+            queue.waiters.push_back(Waiter { id, request, reply });
+        } else if queue.in_flight.len() >= IN_FLIGHT_MAX && !queue.rules.fifo {
+            out.push(Effect::Reply(reply, Outcome::OverLimit, stream));
+        } else {
+            QueueGauges::add(&queue.gauges.empty_receives_total, 1);
+            out.push(Effect::Reply(reply, Outcome::Received(Vec::new()), stream));
+        }
+    }
+
+    pub(super) fn unreceive(&mut self, now_ms: u64, stream: u32, receipts: &[Receipt], log: &mut Log) {
+        let Some(queue) = self.queues.get_mut(&stream) else { return };
+        for receipt in receipts {
+            let Some(hold) = queue.in_flight.get(&receipt.sequence).copied() else { continue };
+            let Some(facts) = log.facts(stream, receipt.sequence) else { continue };
+            if hold.receive_count != receipt.receive_count {
+                continue;
+            }
+            let receive_count = receipt.receive_count - 1;
+            let first_received_at_ms = if receive_count == 0 { 0 } else { facts.first_received_at_ms };
+            let lease = Lease {
+                stream,
+                sequence: receipt.sequence,
+                visible_at_ms: now_ms,
+                receive_count,
+                first_received_at_ms,
+            };
+            // A poisoned log loses the undo with everything else that is not durable.
+            if self.core.note(log.put_lease(lease)).is_ok() {
+                queue.in_flight.remove(&receipt.sequence);
+                queue.visible += 1;
+                queue.offer(receipt.sequence, facts.group_hash);
+            }
+        }
+        self.core.dirty.push(stream);
+    }
+}
+
+impl<T: ReplyToken> Core<T> {
+    /// Takes deliverable messages for one receive.
+    pub(super) fn pick(&mut self, now_ms: u64, queue: &mut Queue<T>, request: &ReceiveRequest, log: &mut Log) -> Vec<Delivery> {
+        let room = IN_FLIGHT_MAX.saturating_sub(queue.in_flight.len());
+        let mut deliveries = Vec::new();
+        let visibility_ms = request.visibility_ms.unwrap_or(queue.rules.visibility_ms);
+        let mut stay_visible = Vec::new();
+        self.serve(now_ms, queue, log, request.max.min(room), &request.skip, |core, queue, facts, log| {
+            if let Some(dead_letter) = queue.rules.dead_letter
+                && facts.receive_count >= dead_letter.max_receive_count
+            {
+                if core.move_to_dead_letter(now_ms, queue, &facts, dead_letter.stream, log) {
+                    return Served::Gone;
+                }
+                // It could not be moved (no space): it stays where it is and is not delivered.
+                stay_visible.push((facts.sequence, facts.group_hash));
+                return Served::Gone;
+            }
+            match core.lease(now_ms, queue, &facts, visibility_ms, log) {
+                Some(delivery) => {
+                    if visibility_ms == 0 {
+                        stay_visible.push((facts.sequence, facts.group_hash));
+                    }
+                    deliveries.push(delivery);
+                    Served::Leased
+                }
+                None => Served::Gone,
+            }
+        });
+        for (sequence, group_hash) in stay_visible {
+            queue.offer(sequence, group_hash);
+        }
+        if !deliveries.is_empty() {
+            QueueGauges::add(&queue.gauges.received_total, deliveries.len() as u64);
+            if let Some(id) = &request.attempt_id {
+                let at = deliveries.iter().map(|d| {
+                    let receipt = Receipt { sequence: d.sequence, receive_count: d.receive_count };
+                    (receipt, now_ms + visibility_ms)
+                });
+                queue.attempts.remember(id.clone(), Attempt { at_ms: now_ms, deliveries: at.collect() });
+            }
+        }
+        deliveries
+    }
+
+    /// Visits deliverable messages in order of service until `want` were leased. Expired ones are removed on the way.
+    pub(super) fn serve(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Queue<T>,
+        log: &mut Log,
+        want: usize,
+        skip: &[u64],
+        mut visit: impl FnMut(&mut Self, &mut Queue<T>, MessageFacts, &mut Log) -> Served,
+    ) {
+        let mut left = want;
+        let mut served_groups = Vec::new();
+        // Messages that are moved away do not count against `want`; this bounds the work of one call.
+        let mut gone_left = DEPARTURES_MAX;
+        while left > 0 && gone_left > 0 {
+            let stream = queue.stream;
+            let sequences = match &mut queue.schedule {
+                Schedule::Standard(standard) => match standard.take(log, stream, now_ms, skip) {
+                    Some(facts) => vec![facts.sequence],
+                    None => break,
+                },
+                Schedule::Fifo(fifo) => match fifo.take_group() {
+                    Some(group_hash) => {
+                        served_groups.push(group_hash);
+                        let held = |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s);
+                        fifo.prefix(group_hash, left, held)
+                    }
+                    None => break,
+                },
+            };
+            let mut leased_here = false;
+            for sequence in sequences {
+                if queue.rules.fifo && skip.contains(&sequence) {
+                    leased_here = true;
+                    break;
+                }
+                let Some(facts) = log.facts(stream, sequence) else { continue };
+                if facts.sent_at_ms + queue.rules.retention_ms <= now_ms {
+                    self.expire_one(queue, &facts, log);
+                    gone_left -= 1;
+                } else {
+                    match visit(self, queue, facts, log) {
+                        Served::Leased => {
+                            left -= 1;
+                            leased_here = true;
+                        }
+                        Served::Gone => gone_left = gone_left.saturating_sub(1),
+                    }
+                }
+                if gone_left == 0 {
+                    break;
+                }
+            }
+            if let Schedule::Fifo(fifo) = &mut queue.schedule
+                && !leased_here
+                && let Some(group_hash) = served_groups.pop()
+            {
+                // Only departures: what follows them in the group may be next.
+                fifo.reconsider(group_hash, |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s));
+            }
+        }
+        if let Schedule::Fifo(fifo) = &mut queue.schedule {
+            for group_hash in served_groups {
+                fifo.reconsider(group_hash, |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s));
+            }
+        }
+    }
+
+    /// Hands one message out. `None`: its record is damaged or the log takes nothing; it is not delivered.
+    fn lease(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Queue<T>,
+        facts: &MessageFacts,
+        visibility_ms: u64,
+        log: &mut Log,
+    ) -> Option<Delivery> {
+        let (stream, sequence) = (queue.stream, facts.sequence);
+        let record = match log.read(stream, sequence) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(stream, sequence, %error, "message quarantined: its record cannot be read");
+                log.quarantine(stream, sequence);
+                queue.forget(sequence, facts.group_hash);
+                return None;
+            }
+        };
+        let receive_count = facts.receive_count.saturating_add(1);
+        let first_received_at_ms =
+            if facts.first_received_at_ms == 0 { now_ms } else { facts.first_received_at_ms };
+        let visible_at_ms = now_ms + visibility_ms;
+        let lease = Lease { stream, sequence, visible_at_ms, receive_count, first_received_at_ms };
+        if self.note(log.put_lease(lease)).is_err() {
+            queue.offer(sequence, facts.group_hash);
+            return None;
+        }
+        if visibility_ms > 0 {
+            queue.visible = queue.visible.saturating_sub(1);
+            let hold =
+                InFlight { visible_at_ms, receive_count, received_at_ms: now_ms, group_hash: facts.group_hash };
+            queue.in_flight.insert(sequence, hold);
+            self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
+        }
+        Some(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })
+    }
+
+    /// A FIFO retry with a known attempt id: the same deliveries with their timeouts restarted, if all still hold.
+    fn repeat_attempt(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Queue<T>,
+        request: &ReceiveRequest,
+        log: &mut Log,
+    ) -> Option<Vec<Delivery>> {
+        let visibility_ms = request.visibility_ms.unwrap_or(queue.rules.visibility_ms);
+        let attempt = queue.attempts.find(request.attempt_id.as_deref()?, now_ms)?;
+        let stream = queue.stream;
+        let unchanged = |(receipt, deadline_ms): &(Receipt, u64)| {
+            queue.in_flight.get(&receipt.sequence).is_some_and(|hold| {
+                hold.receive_count == receipt.receive_count && hold.visible_at_ms == *deadline_ms
+            })
+        };
+        if visibility_ms == 0 || !attempt.deliveries.iter().all(unchanged) {
+            return None;
+        }
+        let mut again = Vec::with_capacity(attempt.deliveries.len());
+        for (receipt, deadline_ms) in &mut attempt.deliveries {
+            let facts = log.facts(stream, receipt.sequence)?;
+            let record = log.read(stream, receipt.sequence).ok()?;
+            *deadline_ms = now_ms + visibility_ms;
+            let lease = Lease {
+                stream,
+                sequence: receipt.sequence,
+                visible_at_ms: *deadline_ms,
+                receive_count: receipt.receive_count,
+                first_received_at_ms: facts.first_received_at_ms,
+            };
+            self.last_lsn = log.put_lease(lease).ok()?;
+            if let Some(hold) = queue.in_flight.get_mut(&receipt.sequence) {
+                hold.visible_at_ms = *deadline_ms;
+            }
+            self.timers.set(*deadline_ms, Alarm::Visible { stream, sequence: receipt.sequence });
+            again.push(Delivery {
+                record,
+                sequence: receipt.sequence,
+                receive_count: receipt.receive_count,
+                first_received_at_ms: facts.first_received_at_ms,
+                sent_at_ms: facts.sent_at_ms,
+            });
+        }
+        Some(again)
+    }
+}
