@@ -1,1 +1,26 @@
-//! SealQ crypto.
+//! What seals and opens message bodies, and where the keys for that come from.
+//!
+//! * [`sealed_message`]: the bytes of a stored message, sealed or plain, and their parser.
+//! * [`sealing_key`], [`opening_key`]: one data key in the role of sealing or of opening. A data key
+//!   seals only in the process that generated it; that is why the two roles are two types.
+//! * [`key_service`]: the seam to a key management service.
+//! * [`key_ring`]: data keys cached per principal, and the rules of when a key service is asked.
+//! * [`managed_keys`]: data keys under the broker's own service key, without a key service.
+//! * [`pool`]: worker threads for large bodies.
+//!
+//! Architecture invariant: no files, no sockets, no runtime, no queue rules. The time is passed in.
+
+pub mod data_key;
+pub mod encryption_context;
+pub mod key_service;
+pub mod nonce;
+pub mod opening_key;
+pub mod sealed_message;
+pub mod sealing_key;
+pub mod wrapped_key;
+
+pub use encryption_context::EncryptionContext;
+pub use key_service::{DecryptedDataKey, GeneratedDataKey, KeyService, KeyServiceError, Refusal};
+pub use opening_key::{OpenError, OpenedBody, OpeningKey, open_plain};
+pub use sealed_message::{Mode, ParseError, SealedMessage};
+pub use sealing_key::{DraftMessage, SealError, SealingKey, store_plain};
