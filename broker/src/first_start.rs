@@ -1,0 +1,312 @@
+//! The secrets directory: what the first start makes in it, later starts find.
+//!
+//! Root key, TLS certificate, root access key: all 0600 in a 0700 directory outside the data directory. A root key is
+//! never made for data that exists already: it could not open them, and would hide that the right one is missing.
+
+pub mod secret_file;
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use sealq_config::{Config, Secret};
+use zeroize::Zeroizing;
+
+use crate::tls;
+use secret_file::SecretFileError;
+
+const SECRETS_DIR_MODE: u32 = 0o700;
+const ACCESS_KEY_ID_CHARS: usize = 20;
+const SECRET_ACCESS_KEY_CHARS: usize = 40;
+
+/// Why the secrets are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum FirstStartError {
+    /// The secrets directory lies inside the data directory.
+    #[error("secrets_dir {} lies inside data_dir {}: who copies the data must not get the keys with it", secrets_dir.display(), data_dir.display())]
+    InsideData {
+        /// The secrets directory.
+        secrets_dir: PathBuf,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// Others than the owner have rights on the secrets directory.
+    #[error("secrets_dir {} is open to others (mode {mode:04o}): run chmod 700 on it", path.display())]
+    OpenToOthers {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The secrets directory cannot be made or looked at.
+    #[error("secrets_dir {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A secret cannot be read or written.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    /// The data directory holds a log, but its root key is gone.
+    #[error(
+        "{} is missing, but {} holds a log that was written under it. A new root key could open nothing of it. \
+         Put the root key back (or start with an empty data directory)",
+        root_key_file.display(), data_dir.display()
+    )]
+    RootKeyGone {
+        /// Where the root key should be.
+        root_key_file: PathBuf,
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// The credentials file is no AWS shared-credentials file with a `default` profile.
+    #[error("{}: no aws_access_key_id and aws_secret_access_key in the profile [default]", path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only a part of the certificate's files is there.
+    #[error("{} is missing beside the other files of {}: put it back, or remove them all to have new ones made", missing.display(), folder.display())]
+    CertificateIncomplete {
+        /// The missing file.
+        missing: PathBuf,
+        /// `secrets_dir/tls`
+        folder: PathBuf,
+    },
+    /// No certificate could be made.
+    #[error(transparent)]
+    Certificate(#[from] tls::AuthorityError),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+}
+
+impl FirstStartError {
+    /// Whether the data cannot be opened safely (exit 3), as opposed to a setting that must change (exit 2).
+    pub fn is_about_data(&self) -> bool {
+        matches!(self, Self::RootKeyGone { .. })
+    }
+}
+
+/// The secrets directory, checked.
+#[derive(Debug)]
+pub struct SecretsDirectory {
+    path: PathBuf,
+}
+
+/// The root access key that the first start made.
+#[derive(Clone, Debug)]
+pub struct RootCredentials {
+    /// 20 characters, `AKIA…`.
+    pub access_key_id: String,
+    /// 40 characters.
+    pub secret_access_key: Secret,
+}
+
+/// Files of the certificate that the first start made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CertificateFiles {
+    /// What clients trust.
+    pub ca: PathBuf,
+    /// The server's chain.
+    pub server: PathBuf,
+    /// The server's key.
+    pub key: PathBuf,
+}
+
+impl CertificateFiles {
+    /// In `secrets_dir`, whether they are there or not.
+    pub fn of(secrets_dir: &Path) -> Self {
+        let folder = secrets_dir.join("tls");
+        Self { ca: folder.join("ca.pem"), server: folder.join("server.pem"), key: folder.join("server.key") }
+    }
+}
+
+/// The AWS shared-credentials file in `secrets_dir`, whether it is there or not.
+pub fn credentials_file(secrets_dir: &Path) -> PathBuf {
+    secrets_dir.join("credentials")
+}
+
+/// Whether `data_dir` holds a log: any segment of any shard.
+pub fn holds_log(data_dir: &Path) -> bool {
+    fn any_segment(folder: &Path, depth: usize) -> bool {
+        let Ok(entries) = std::fs::read_dir(folder) else { return false };
+        entries.flatten().any(|entry| {
+            let path = entry.path();
+            path.extension().is_some_and(|extension| extension == "seg")
+                || (depth > 0 && path.is_dir() && any_segment(&path, depth - 1))
+        })
+    }
+    any_segment(&data_dir.join("log"), 1)
+}
+
+impl SecretsDirectory {
+    /// Makes the directory (0700) or checks the one that is there.
+    ///
+    /// # Errors
+    /// [`FirstStartError::InsideData`], [`FirstStartError::OpenToOthers`], [`FirstStartError::Directory`]
+    pub fn open(config: &Config) -> Result<Self, FirstStartError> {
+        let path = config.secrets_dir.clone();
+        let failed = |source| FirstStartError::Directory { path: config.secrets_dir.clone(), source };
+        make_directory(&path).map_err(failed)?;
+        let metadata = std::fs::metadata(&path).map_err(failed)?;
+        if !metadata.is_dir() {
+            return Err(failed(io::Error::from(io::ErrorKind::NotADirectory)));
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(FirstStartError::OpenToOthers { path, mode });
+        }
+        // The settings were checked by name; links that were made since are seen only now.
+        let real = path.canonicalize().map_err(failed)?;
+        if config.data_dir.canonicalize().is_ok_and(|data_dir| real.starts_with(data_dir)) {
+            return Err(FirstStartError::InsideData { secrets_dir: path, data_dir: config.data_dir.clone() });
+        }
+        Ok(Self { path })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes of `file` (the root key), made by `make` when there are none yet and `data_dir` holds no log.
+    ///
+    /// # Errors
+    /// [`FirstStartError::RootKeyGone`], [`FirstStartError::File`]
+    pub fn root_key_bytes(
+        &self,
+        file: &Path,
+        data_dir: &Path,
+        make: impl FnOnce() -> Zeroizing<Vec<u8>>,
+    ) -> Result<Zeroizing<Vec<u8>>, FirstStartError> {
+        if let Some(bytes) = secret_file::read(file)? {
+            return Ok(bytes);
+        }
+        if holds_log(data_dir) {
+            return Err(FirstStartError::RootKeyGone {
+                root_key_file: file.to_owned(),
+                data_dir: data_dir.to_owned(),
+            });
+        }
+        let bytes = make();
+        secret_file::write(file, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// The root access key, made when there is none yet.
+    ///
+    /// # Errors
+    /// [`FirstStartError::Credentials`], [`FirstStartError::File`], [`FirstStartError::Randomness`]
+    pub fn root_credentials(&self) -> Result<RootCredentials, FirstStartError> {
+        let path = credentials_file(&self.path);
+        if let Some(found) = read_credentials(&path)? {
+            return Ok(found);
+        }
+        let made = RootCredentials {
+            access_key_id: format!("AKIA{}", random_text(ACCESS_KEY_ID_CHARS - 4, ACCESS_KEY_ALPHABET)?.as_str()),
+            secret_access_key: Secret::new(random_text(SECRET_ACCESS_KEY_CHARS, SECRET_ALPHABET)?.as_str()),
+        };
+        let text = Zeroizing::new(format!(
+            "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+            made.access_key_id,
+            made.secret_access_key.expose()
+        ));
+        secret_file::write(&path, text.as_bytes())?;
+        Ok(made)
+    }
+
+    /// The certificate's files, made when there are none yet: for the loopback addresses, this host's name, and `names`.
+    ///
+    /// # Errors
+    /// [`FirstStartError::CertificateIncomplete`], [`FirstStartError::Certificate`], [`FirstStartError::File`]
+    pub fn certificate(&self, names: &[String]) -> Result<CertificateFiles, FirstStartError> {
+        let files = CertificateFiles::of(&self.path);
+        let all = [&files.ca, &files.server, &files.key];
+        let folder = self.path.join("tls");
+        // The server's certificate is written last: without it, an attempt before was cut short and nothing is in use.
+        if files.server.exists() {
+            return match all.into_iter().find(|file| !file.exists()) {
+                None => {
+                    secret_file::read(&files.key)?;
+                    Ok(files)
+                }
+                Some(missing) => Err(FirstStartError::CertificateIncomplete { missing: missing.clone(), folder }),
+            };
+        }
+        make_directory(&folder).map_err(|source| FirstStartError::Directory { path: folder, source })?;
+        let mut names = names.to_vec();
+        names.extend(host_name());
+        let made = tls::make(&names)?;
+        secret_file::write(&files.key, made.server_key_pem.as_bytes())?;
+        secret_file::write(&files.ca, made.ca_pem.as_bytes())?;
+        secret_file::write(&files.server, made.server_pem.as_bytes())?;
+        Ok(files)
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(SECRETS_DIR_MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // What lies above is no secret: it gets the usual mode.
+            if let Some(above) = path.parent() {
+                std::fs::create_dir_all(above)?;
+            }
+            std::fs::DirBuilder::new().mode(SECRETS_DIR_MODE).create(path)
+        }
+        made => made,
+    }
+}
+
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned())
+}
+
+/// Characters of Amazon's own access keys: base 32.
+const ACCESS_KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+/// Base 64 without `+` and `/`, of which some tools forget the quoting; two letters stand twice instead.
+const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xz";
+
+fn random_text<const N: usize>(chars: usize, alphabet: &[u8; N]) -> Result<Zeroizing<String>, FirstStartError> {
+    // Both alphabets are powers of two, so that no character is likelier by the modulus.
+    const { assert!(N.is_power_of_two() && N <= 256) };
+    let mut random = Zeroizing::new(vec![0_u8; chars]);
+    getrandom::fill(&mut random).map_err(FirstStartError::Randomness)?;
+    Ok(Zeroizing::new(random.iter().map(|byte| char::from(alphabet[usize::from(*byte) % N])).collect()))
+}
+
+/// Reads the `default` profile of an AWS shared-credentials file. `Ok(None)`: there is no file.
+///
+/// # Errors
+/// [`FirstStartError::Credentials`], [`FirstStartError::File`]
+pub fn read_credentials(path: &Path) -> Result<Option<RootCredentials>, FirstStartError> {
+    let Some(bytes) = secret_file::read(path)? else { return Ok(None) };
+    let refuse = || FirstStartError::Credentials { path: path.to_owned() };
+    let text = std::str::from_utf8(&bytes).map_err(|_| refuse())?;
+    let mut in_default = false;
+    let (mut id, mut secret) = (None, None);
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(profile) = line.strip_prefix('[') {
+            in_default = profile.trim_end_matches(']').trim() == "default";
+        } else if let (true, Some((name, value))) = (in_default, line.split_once('=')) {
+            match name.trim() {
+                "aws_access_key_id" => id = Some(value.trim().to_owned()),
+                "aws_secret_access_key" => secret = Some(Secret::new(value.trim())),
+                _ => {}
+            }
+        }
+    }
+    match (id, secret) {
+        (Some(access_key_id), Some(secret_access_key)) if !access_key_id.is_empty() && !secret_access_key.is_empty() => {
+            Ok(Some(RootCredentials { access_key_id, secret_access_key }))
+        }
+        _ => Err(refuse()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

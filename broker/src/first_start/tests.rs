@@ -1,0 +1,132 @@
+//! What the first start makes, and what it refuses.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+fn config(folder: &Path) -> Config {
+    Config { data_dir: folder.join("data"), secrets_dir: folder.join("deep/secrets"), ..Config::default() }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn everything_is_0600_in_a_0700_directory_and_reused_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let secrets = SecretsDirectory::open(&config).unwrap();
+    assert_eq!(mode(secrets.path()), 0o700);
+    let root_key_file = config.root_key_file();
+    let key = secrets.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![7; 32])).unwrap();
+    let credentials = secrets.root_credentials().unwrap();
+    let files = secrets.certificate(&[]).unwrap();
+    for file in [&root_key_file, &credentials_file(secrets.path()), &files.ca, &files.server, &files.key] {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    assert_eq!(mode(&secrets.path().join("tls")), 0o700);
+    let certificate = std::fs::read(&files.server).unwrap();
+
+    let again = SecretsDirectory::open(&config).unwrap();
+    let key_again = again.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![8; 32])).unwrap();
+    assert_eq!(key, key_again);
+    let credentials_again = again.root_credentials().unwrap();
+    assert_eq!(credentials.access_key_id, credentials_again.access_key_id);
+    assert_eq!(credentials.secret_access_key, credentials_again.secret_access_key);
+    assert_eq!(again.certificate(&[]).unwrap(), files);
+    assert_eq!(std::fs::read(&files.server).unwrap(), certificate);
+}
+
+#[test]
+fn access_keys_have_the_form_of_amazons() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = SecretsDirectory::open(&config(folder.path())).unwrap().root_credentials().unwrap();
+    assert!(made.access_key_id.starts_with("AKIA"));
+    assert_eq!(made.access_key_id.len(), 20);
+    assert_eq!(made.secret_access_key.expose().len(), 40);
+    assert!(!format!("{made:?}").contains(made.secret_access_key.expose()));
+}
+
+#[test]
+fn a_directory_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    SecretsDirectory::open(&config).unwrap();
+    for open in [0o755, 0o750, 0o701] {
+        std::fs::set_permissions(&config.secrets_dir, std::fs::Permissions::from_mode(open)).unwrap();
+        let error = SecretsDirectory::open(&config).unwrap_err();
+        assert!(matches!(error, FirstStartError::OpenToOthers { mode, .. } if mode == open), "{error}");
+        assert!(!error.is_about_data());
+    }
+}
+
+#[test]
+fn a_directory_inside_the_data_is_refused_through_links_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&data, folder.path().join("link")).unwrap();
+    for secrets in ["data/secrets", "link/secrets"] {
+        let config =
+            Config { data_dir: data.clone(), secrets_dir: folder.path().join(secrets), ..Config::default() };
+        assert!(matches!(SecretsDirectory::open(&config), Err(FirstStartError::InsideData { .. })), "{secrets}");
+    }
+}
+
+#[test]
+fn no_root_key_is_made_for_data_that_exists() {
+    for segment in ["log/0001.seg", "log/0/0001.seg"] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let secrets = SecretsDirectory::open(&config).unwrap();
+        let segment = config.data_dir.join(segment);
+        std::fs::create_dir_all(segment.parent().unwrap()).unwrap();
+        std::fs::write(&segment, b"x").unwrap();
+        let error = secrets
+            .root_key_bytes(&config.root_key_file(), &config.data_dir, || Zeroizing::new(vec![7; 32]))
+            .unwrap_err();
+        assert!(error.is_about_data(), "{error}");
+        assert!(error.to_string().contains("root.key"), "{error}");
+        assert!(!config.root_key_file().exists());
+    }
+}
+
+#[test]
+fn a_root_key_that_others_may_read_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let secrets = SecretsDirectory::open(&config).unwrap();
+    std::fs::write(config.root_key_file(), [7; 32]).unwrap();
+    std::fs::set_permissions(config.root_key_file(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = secrets
+        .root_key_bytes(&config.root_key_file(), &config.data_dir, || Zeroizing::new(vec![8; 32]))
+        .unwrap_err();
+    assert!(matches!(error, FirstStartError::File(SecretFileError::OpenToOthers { .. })), "{error}");
+}
+
+#[test]
+fn a_missing_part_of_the_certificate_is_named_and_a_cut_attempt_is_redone() {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = SecretsDirectory::open(&config(folder.path())).unwrap();
+    let files = secrets.certificate(&[]).unwrap();
+    std::fs::remove_file(&files.ca).unwrap();
+    let error = secrets.certificate(&[]).unwrap_err().to_string();
+    assert!(error.contains("ca.pem"), "{error}");
+    std::fs::remove_file(&files.server).unwrap();
+    secrets.certificate(&[]).unwrap();
+    assert!(tls::ServerTls::load(&files.server, &files.key).is_ok());
+}
+
+#[test]
+fn only_the_default_profile_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("credentials");
+    let text = "[other]\naws_access_key_id = A\naws_secret_access_key = B\n# x\n[default]\n\
+                aws_access_key_id=C\naws_secret_access_key = D=E\n";
+    secret_file::write(&path, text.as_bytes()).unwrap();
+    let found = read_credentials(&path).unwrap().unwrap();
+    assert_eq!((found.access_key_id.as_str(), found.secret_access_key.expose()), ("C", "D=E"));
+    secret_file::write(&path, b"[other]\naws_access_key_id = A\n").unwrap();
+    assert!(matches!(read_credentials(&path), Err(FirstStartError::Credentials { .. })));
+}
