@@ -1,0 +1,416 @@
+"""What encryption at rest means: which form lies on disk, which keys are called for, which transport is asked for."""
+
+import base64
+import hashlib
+import json
+import time
+import uuid
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import wire
+from conftest import arn_of, attributes, name_of, receive, receive_none, refused
+
+SEALED_FIELDS = ("nonce", "aad", "ciphertext", "wrapped_key", "kms_key_arn", "context_arn", "envelope_id")
+
+
+def records(broker, url):
+    return broker.inspect(name_of(url))
+
+
+def field(record, name):
+    return base64.b64decode(record[name])
+
+
+def open_record(kms, record):
+    """Opens a stored record with nothing but Decrypt and AES-256-GCM; returns the body."""
+    context = {"aws:sqs:arn": record["context_arn"]}
+    key = kms.decrypt(CiphertextBlob=field(record, "wrapped_key"), EncryptionContext=context)["Plaintext"]
+    assert len(key) == 32
+    plaintext = AESGCM(key).decrypt(field(record, "nonce"), field(record, "ciphertext"), field(record, "aad"))
+    body, digest = plaintext[:-16], plaintext[-16:]
+    assert hashlib.md5(body).digest() == digest
+    return body.decode()
+
+
+def sealed(record):
+    return {name: record[name] for name in SEALED_FIELDS}
+
+
+# Modes and backlog
+
+
+def test_sse_101_and_sse_103_a_record_opens_with_kms_and_any_aes_gcm(broker, sqs, kms, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    sent = sqs.send_message(QueueUrl=url, MessageBody="opened by hand \u00e9")
+    (record,) = records(broker, url)
+    assert (record["mode"], record["kms_key_arn"], record["context_arn"]) == ("kms", key["Arn"], arn_of(url))
+    assert record["message_id"] == sent["MessageId"] and record["queue_arn"] == arn_of(url)
+    assert open_record(kms, record) == "opened by hand \u00e9"
+
+
+def test_sse_133_a_changed_byte_anywhere_does_not_open(broker, sqs, kms, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="tamper")
+    (record,) = records(broker, url)
+    key_bytes = kms.decrypt(
+        CiphertextBlob=field(record, "wrapped_key"), EncryptionContext={"aws:sqs:arn": arn_of(url)}
+    )["Plaintext"]
+    parts = {name: field(record, name) for name in ("nonce", "ciphertext", "aad")}
+    for name, part in parts.items():
+        changed = {**parts, name: bytes([part[0] ^ 1]) + part[1:]}
+        with pytest.raises(InvalidTag):
+            AESGCM(key_bytes).decrypt(changed["nonce"], changed["ciphertext"], changed["aad"])
+
+
+def test_sse_132_a_wrapped_key_is_bound_to_its_queue(broker, sqs, kms, key, queue):
+    url, other = queue(KmsMasterKeyId=key["KeyId"]), queue(KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    (record,) = records(broker, url)
+    call = {"CiphertextBlob": field(record, "wrapped_key"), "EncryptionContext": {"aws:sqs:arn": arn_of(other)}}
+    refused("InvalidCiphertextException", kms.decrypt, **call)
+
+
+def test_sse_43_to_sse_49_the_form_on_disk_is_that_of_the_moment_of_sending(broker, sqs, kms, key, queue):
+    url = queue(SqsManagedSseEnabled="false")
+    sqs.send_message(QueueUrl=url, MessageBody="plain")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": key["KeyId"]})
+    sqs.send_message(QueueUrl=url, MessageBody="kms")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": "true"})
+    sqs.send_message(QueueUrl=url, MessageBody="managed")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": "false"})
+    sqs.send_message(QueueUrl=url, MessageBody="plain again")
+    found = sorted(records(broker, url), key=lambda record: (record["segment"], record["offset"]))
+    assert [record["mode"] for record in found] == ["none", "kms", "managed", "none"]
+    assert field(found[0], "ciphertext") == b"plain" and field(found[3], "ciphertext") == b"plain again"
+    assert open_record(kms, found[1]) == "kms"
+    messages = receive(sqs, url, 4)
+    assert sorted(message["Body"] for message in messages) == ["kms", "managed", "plain", "plain again"]
+
+
+def test_sse_50_and_sse_51_a_changed_key_is_used_from_the_next_send_on(broker, sqs, kms, queue):
+    first, second = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    url = queue(KmsMasterKeyId=first["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="one")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": second["KeyId"]})
+    sqs.send_message(QueueUrl=url, MessageBody="two")
+    assert {record["kms_key_arn"] for record in records(broker, url)} == {first["Arn"], second["Arn"]}
+    assert sorted(message["Body"] for message in receive(sqs, url, 2)) == ["one", "two"]
+
+
+def test_sse_79_and_sse_80_every_form_of_a_key_id_works(broker, sqs, kms, key, queue):
+    alias = f"alias/MyAlias-{uuid.uuid4()}"
+    kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+    for given in (key["KeyId"], key["Arn"], alias, key["Arn"].split(":key/")[0] + ":" + alias):
+        url = queue(KmsMasterKeyId=given)
+        sqs.send_message(QueueUrl=url, MessageBody=given)
+        assert records(broker, url)[0]["kms_key_arn"] == key["Arn"]
+        assert receive(sqs, url)[0]["Body"] == given
+
+
+def test_sse_88_sse_89_sse_92_the_default_key_is_made_by_the_first_send(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    assert receive_none(sqs, url)
+    assert kms.list_keys()["Keys"] == []
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    (made,) = kms.list_keys()["Keys"]
+    targets = {entry["AliasName"]: entry.get("TargetKeyId") for entry in kms.list_aliases()["Aliases"]}
+    assert targets["alias/aws/sqs"] == made["KeyId"]
+
+
+def test_sse_90_the_first_batch_makes_the_default_key_too(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": "a", "MessageBody": "x"}])
+    assert len(kms.list_keys()["Keys"]) == 1
+
+
+def test_sse_182_and_sse_183_sse_sqs_encrypts_without_any_kms_call(broker, sqs, kms, queue):
+    url, keys_before = queue(), len(kms.list_keys(Limit=1000)["Keys"])
+    sqs.send_message(QueueUrl=url, MessageBody="managed secret")
+    (record,) = records(broker, url)
+    assert record["mode"] == "managed" and b"managed secret" not in field(record, "ciphertext")
+    assert len(field(record, "ciphertext")) == len("managed secret") + 16 + 16
+    assert receive(sqs, url)[0]["Body"] == "managed secret"
+    assert broker.kms_calls(name_of(url)) == 0
+    assert len(kms.list_keys(Limit=1000)["Keys"]) == keys_before
+
+
+def test_sse_134_equal_bodies_have_different_ciphertexts(broker, sqs, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    entries = [{"Id": str(i), "MessageBody": "same"} for i in range(10)]
+    sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    found = records(broker, url)
+    assert len({record["ciphertext"] for record in found}) == 10
+    assert len({record["nonce"] for record in found}) == 10
+
+
+# Dead letters
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+@pytest.mark.parametrize("managed", [False, True], ids=["kms", "managed"])
+def test_sse_55_sse_56_sse_62_sse_64_sse_65_a_move_keeps_the_envelope(broker, sqs, queue, fifo, managed):
+    shape = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if fifo else {}
+    encryption = {"SqsManagedSseEnabled": "true"} if managed else {"KmsMasterKeyId": "alias/aws/sqs"}
+    group = {"MessageGroupId": "g"} if fifo else {}
+    off = {"SqsManagedSseEnabled": "false"}
+    for source_sse, dead_sse, mode in [(encryption, off, "managed" if managed else "kms"), (off, encryption, "none")]:
+        dead = queue(**shape, **dead_sse)
+        redrive = json.dumps({"deadLetterTargetArn": arn_of(dead), "maxReceiveCount": 1})
+        source = queue(RedrivePolicy=redrive, **shape, **source_sse)
+        sqs.send_message(QueueUrl=source, MessageBody="moved", **group)
+        (before,) = records(broker, source)
+        receive(sqs, source, VisibilityTimeout=0)
+        assert receive_none(sqs, source)
+        (after,) = records(broker, dead)
+        assert before["mode"] == after["mode"] == mode and sealed(before) == sealed(after)
+        assert receive(sqs, dead, VisibilityTimeout=0)[0]["Body"] == "moved"
+        sqs.start_message_move_task(SourceArn=arn_of(dead))
+        assert receive(sqs, source)[0]["Body"] == "moved"
+        (back,) = records(broker, source)
+        assert sealed(back) == sealed(before) and back["message_id"] != before["message_id"]
+
+
+def test_sse_58_a_moved_message_is_opened_with_its_first_queue_as_context(broker, sqs, kms, key, queue):
+    dead = queue(SqsManagedSseEnabled="false")
+    redrive = json.dumps({"deadLetterTargetArn": arn_of(dead), "maxReceiveCount": 1})
+    source = queue(RedrivePolicy=redrive, KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=source, MessageBody="moved")
+    receive(sqs, source, VisibilityTimeout=0)
+    assert receive_none(sqs, source)
+    (record,) = records(broker, dead)
+    assert record["context_arn"] == arn_of(source) and record["queue_arn"] == arn_of(dead)
+    assert open_record(kms, record) == "moved"
+
+
+# Transport
+
+
+@pytest.mark.parametrize("kind", [{"KmsMasterKeyId": "alias/aws/sqs"}, {"SqsManagedSseEnabled": "true"}], ids=["kms", "managed"])
+def test_sse_68_sse_69_sse_74_plain_http_is_refused_by_an_sse_queue(sqs, plain_sqs, caller, queue, kind):
+    url = queue(**kind)
+    calls = [
+        (plain_sqs.send_message, {"MessageBody": "x"}),
+        (plain_sqs.receive_message, {}),
+        (plain_sqs.get_queue_attributes, {"AttributeNames": ["All"]}),
+        (plain_sqs.delete_message, {"ReceiptHandle": "x"}),
+        (plain_sqs.purge_queue, {}),
+    ]
+    for call, parameters in calls:
+        refused("InvalidSecurity", call, QueueUrl=url, status=403, **parameters)
+    reply = caller().form("SendMessage", {"QueueUrl": url, "MessageBody": "x"}, secure=False)
+    assert (reply.status, reply.code()) == (403, "InvalidSecurity")
+    assert receive_none(sqs, url)
+
+
+def test_sse_70_and_sse_71_unsigned_requests_get_nothing_from_an_sse_queue(broker, sqs, queue):
+    url = queue()
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": arn_of(url)}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    sqs.send_message(QueueUrl=url, MessageBody="for nobody")
+    for secure in (True, False):
+        for action, parameters in [("ReceiveMessage", {}), ("SendMessage", {"MessageBody": "x"}), ("GetQueueAttributes", {})]:
+            for reply in (
+                wire.unsigned_json(broker, action, {"QueueUrl": url, **parameters}, secure),
+                wire.unsigned_form(broker, action, {"QueueUrl": url, **parameters}, secure),
+            ):
+                assert (reply.status, reply.code()) == (403, "InvalidSecurity"), reply.text
+                assert "for nobody" not in reply.text
+
+
+def test_sse_73_header_and_presigned_signatures_are_both_taken(sqs, caller, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    path = "/" + url.split("/", 3)[3]
+    parameters = {"Action": "SendMessage", "MessageBody": "by url a b+c*~/\u00e9", "Version": "2012-11-05"}
+    reply = caller().get(caller().presigned(path, parameters))
+    assert reply.status == 200, reply.text
+    assert caller().json("SendMessage", {"QueueUrl": url, "MessageBody": "by header"}).status == 200
+    assert sorted(message["Body"] for message in receive(sqs, url, 2)) == ["by header", "by url a b+c*~/\u00e9"]
+
+
+def test_sse_75_and_sse_77_plain_http_comes_back_with_sse_off_but_not_for_what_is_sealed(sqs, plain_sqs, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    sqs.send_message(QueueUrl=url, MessageBody="sealed")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": ""})
+    refused("InvalidSecurity", plain_sqs.receive_message, QueueUrl=url, status=403)
+    plain_sqs.send_message(QueueUrl=url, MessageBody="plain")
+    (message,) = plain_sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert message["Body"] == "plain"
+    assert [message["Body"] for message in receive(sqs, url)] == ["sealed"]
+
+
+def test_sse_76_a_forged_forwarded_header_is_not_https(broker, caller, queue):
+    url = queue()
+    for extra in ({"x-forwarded-proto": "https"}, {"forwarded": "proto=https"}):
+        reply = caller().json("ReceiveMessage", {"QueueUrl": url}, secure=False, extra=extra)
+        assert (reply.status, reply.code()) == (403, "InvalidSecurity")
+
+
+def test_sse_78_sse_cannot_be_turned_on_over_plain_http(sqs, plain_sqs, queue, queue_name):
+    url, name = queue(SqsManagedSseEnabled="false"), queue_name()
+    for change in ({"KmsMasterKeyId": "alias/aws/sqs"}, {"SqsManagedSseEnabled": "true"}):
+        refused("InvalidSecurity", plain_sqs.set_queue_attributes, QueueUrl=url, Attributes=change, status=403)
+        refused("InvalidSecurity", plain_sqs.create_queue, QueueName=name, Attributes=change, status=403)
+    assert attributes(sqs, url)["SqsManagedSseEnabled"] == "false"
+    refused("AWS.SimpleQueueService.NonExistentQueue", sqs.get_queue_url, QueueName=name)
+
+
+# KMS calls
+
+
+def test_sse_105_sse_106_sse_109_sse_111_sse_41_the_calls_of_one_period(broker, sqs, user, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    name = name_of(url)
+
+    def calls():
+        return int(broker.kms_calls(name, "GenerateDataKey")), int(broker.kms_calls(name, "Decrypt"))
+
+    sqs.send_message(QueueUrl=url, MessageBody="first")
+    assert calls() == (1, 1)
+    sqs.send_message(QueueUrl=url, MessageBody="second")
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(i), "MessageBody": "x"} for i in range(10)])
+    assert calls() == (1, 1)
+    assert len({record["wrapped_key"] for record in records(broker, url)}) == 1
+    own = receive(sqs, url)
+    assert calls() == (1, 1), "the verifying Decrypt admits the producer as a consumer"
+    other = user("admin")
+    theirs = receive(other, url)
+    assert calls() == (1, 2)
+    receive(other, url)
+    assert calls() == (1, 2)
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=own[0]["ReceiptHandle"], VisibilityTimeout=0)
+    other.delete_message(QueueUrl=url, ReceiptHandle=theirs[0]["ReceiptHandle"])
+    sqs.purge_queue(QueueUrl=url)
+    assert calls() == (1, 2)
+
+
+def test_sse_117_sse_121_and_sse_123_principals_and_queues_never_share_a_data_key(broker, sqs, user, key, queue):
+    urls = [queue(KmsMasterKeyId=key["KeyId"]) for _ in range(2)]
+    for url in urls:
+        sqs.send_message(QueueUrl=url, MessageBody="x")
+        user("admin").send_message(QueueUrl=url, MessageBody="x")
+        assert broker.kms_calls(name_of(url), "GenerateDataKey") == 2
+    assert len({record["wrapped_key"] for url in urls for record in records(broker, url)}) == 4
+
+
+def test_sse_128_a_restart_empties_the_caches(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="before")
+    own_broker.restart()
+    sqs.send_message(QueueUrl=url, MessageBody="after")
+    assert (own_broker.kms_calls("q", "GenerateDataKey"), own_broker.kms_calls("q", "Decrypt")) == (1, 1)
+    assert len({record["wrapped_key"] for record in own_broker.inspect("q")}) == 2
+    assert sorted(message["Body"] for message in receive(sqs, url, 2)) == ["after", "before"]
+
+
+# Refusals
+
+
+def test_sse_4_sse_82_sse_175_a_key_that_is_not_there_stores_nothing(sqs, queue):
+    absent = str(uuid.uuid4())
+    for given in (absent, "alias/absent", "testKeyId", f"arn:aws:kms:eu-west-1:000000000000:key/{absent}"):
+        url = queue(KmsMasterKeyId=given)
+        refused("KMS.NotFoundException", sqs.send_message, QueueUrl=url, MessageBody="x", status=400)
+        entries = [{"Id": "a", "MessageBody": "x"}]
+        refused("KMS.NotFoundException", sqs.send_message_batch, QueueUrl=url, Entries=entries, status=400)
+        assert attributes(sqs, url, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "0"}
+
+
+def test_sse_173_sse_180_a_disabled_key_refuses_and_an_enabled_one_delivers_again(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="kept")
+    own_broker.restart()
+    kms.disable_key(KeyId=key)
+    refused("KMS.DisabledException", sqs.send_message, QueueUrl=url, MessageBody="x", status=400)
+    refused("KMS.DisabledException", sqs.receive_message, QueueUrl=url, status=400)
+    kms.enable_key(KeyId=key)
+    (message,) = receive(sqs, url, MessageSystemAttributeNames=["All"])
+    assert (message["Body"], message["Attributes"]["ApproximateReceiveCount"]) == ("kept", "1")
+
+
+def test_sse_174_a_key_that_waits_for_its_deletion_refuses(sqs, kms, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    kms.schedule_key_deletion(KeyId=key["KeyId"], PendingWindowInDays=7)
+    refused("KMS.InvalidStateException", sqs.send_message, QueueUrl=url, MessageBody="x", status=400)
+
+
+def test_sse_99_a_key_of_another_kind_refuses(sqs, kms, queue):
+    hmac = kms.create_key(KeySpec="HMAC_256", KeyUsage="GENERATE_VERIFY_MAC")["KeyMetadata"]["KeyId"]
+    url = queue(KmsMasterKeyId=hmac)
+    refused("KMS.InvalidKeyUsageException", sqs.send_message, QueueUrl=url, MessageBody="x", status=400)
+
+
+def test_sse_178_the_form_of_a_kms_refusal(caller, queue):
+    url = queue(KmsMasterKeyId=str(uuid.uuid4()))
+    reply = caller().json("SendMessage", {"QueueUrl": url, "MessageBody": "x"})
+    assert reply.json()["__type"] == "com.amazonaws.sqs#KmsNotFound"
+    assert reply.headers["x-amzn-query-error"] == "KMS.NotFoundException;Sender"
+    reply = caller().form("SendMessage", {"QueueUrl": url, "MessageBody": "x"})
+    assert (reply.status, reply.code()) == (400, "KMS.NotFoundException")
+
+
+def test_sse_149_sse_122_a_consumer_without_the_right_gets_nothing(sqs, user, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="secret")
+    assert receive(sqs, url, VisibilityTimeout=0)[0]["Body"] == "secret"
+    refused("KMS.AccessDeniedException", user("sqs-only").receive_message, QueueUrl=url, status=400)
+    (message,) = receive(sqs, url, MessageSystemAttributeNames=["All"])
+    assert message["Attributes"]["ApproximateReceiveCount"] == "2"
+
+
+def test_sse_146_sse_147_sse_179_a_producer_without_the_rights_stores_nothing(sqs, user, kms, key, queue):
+    url, producer = queue(KmsMasterKeyId=key["KeyId"]), user("sqs-only")
+    entries = [{"Id": str(i), "MessageBody": "x"} for i in range(3)]
+    refused("KMS.AccessDeniedException", producer.send_message, QueueUrl=url, MessageBody="x", status=400)
+    refused("KMS.AccessDeniedException", producer.send_message_batch, QueueUrl=url, Entries=entries, status=400)
+    grantee = "arn:aws:iam::000000000000:user/sqs-only"
+    kms.create_grant(KeyId=key["KeyId"], GranteePrincipal=grantee, Operations=["GenerateDataKey"])
+    refused("KMS.AccessDeniedException", producer.send_message, QueueUrl=url, MessageBody="x", status=400)
+    assert attributes(sqs, url, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "0"}
+
+
+def test_sse_158_a_grant_admits_a_producer(user, kms, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    grantee = "arn:aws:iam::000000000000:user/sqs-only"
+    kms.create_grant(KeyId=key["KeyId"], GranteePrincipal=grantee, Operations=["GenerateDataKey", "Decrypt"])
+    producer = user("sqs-only")
+    producer.send_message(QueueUrl=url, MessageBody="granted")
+    assert receive(producer, url)[0]["Body"] == "granted"
+
+
+def test_sse_95_the_default_key_serves_whoever_may_use_sqs(user, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    user("sqs-only").send_message(QueueUrl=url, MessageBody="x")
+    assert receive(user("sqs-only"), url)[0]["Body"] == "x"
+
+
+def test_sse_126_the_estimator_gives_the_published_examples(broker):
+    def estimate(billing, reuse, producers, consumers):
+        options = {"--billing-seconds": billing, "--reuse-seconds": reuse, "--producers": producers, "--consumers": consumers}
+        arguments = [text for name, value in options.items() for text in (name, str(value))]
+        return int(broker.run("kms", "estimate", *arguments).stdout.strip().replace(",", ""))
+
+    assert estimate(2678400, 300, 1, 1) == 26784
+    assert estimate(2419200, 86400, 3, 1) + estimate(2419200, 86400, 5, 2) == 532
+
+
+def test_sse_24_and_sse_25_settings_survive_a_restart(own_broker):
+    sqs = own_broker.start().client()
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    before = attributes(sqs, url)["LastModifiedTimestamp"]
+    time.sleep(1.1)
+    given = {"KmsMasterKeyId": "alias/x", "KmsDataKeyReusePeriodSeconds": "61"}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=given)
+    changed = attributes(sqs, url)
+    assert int(changed["LastModifiedTimestamp"]) > int(before)
+    own_broker.crash()
+    assert attributes(sqs, url) == changed

@@ -1,0 +1,124 @@
+"""What an operator sees: metrics, health, commands, settings that are refused."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+import daemon
+import wire
+from conftest import name_of, receive
+
+EXPECTED = [
+    "sealq_queue_messages_visible",
+    "sealq_queue_messages_not_visible",
+    "sealq_queue_messages_delayed",
+    "sealq_queue_oldest_message_age_seconds",
+    "sealq_messages_sent_total",
+    "sealq_messages_received_total",
+    "sealq_messages_deleted_total",
+    "sealq_sent_bytes_total",
+    "sealq_requests_total",
+    "sealq_kms_calls_total",
+    "sealq_kms_unreachable_seconds",
+    "sealq_data_keys_generated_total",
+    "sealq_log_segments",
+    "sealq_log_live_bytes",
+    "sealq_log_disk_bytes",
+    "sealq_log_poisoned",
+    "sealq_io_engine_info",
+    "sealq_build_info",
+]
+
+
+def test_metrics_pass_promtool_and_hold_what_is_promised(broker, sqs, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    receive(sqs, url)
+    text = broker.metrics()
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is in Debian's package prometheus"
+    result = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert set(EXPECTED) <= names, set(EXPECTED) - names
+    for histogram in ("sealq_request_duration_seconds", "sealq_commit_duration_seconds", "sealq_fsync_duration_seconds"):
+        assert f"{histogram}_count" in names
+
+
+def test_sse_35_counters_follow_the_messages(broker, sqs, queue):
+    url = queue(KmsMasterKeyId="alias/aws/sqs")
+    name = name_of(url)
+    sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(i), "MessageBody": "1234"} for i in range(3)])
+    (message,) = receive(sqs, url)
+    assert broker.metric("sealq_queue_messages_visible", queue=name) == 2
+    assert broker.metric("sealq_queue_messages_not_visible", queue=name) == 1
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    counters = {"sent": 3, "received": 1, "deleted": 1}
+    for kind, count in counters.items():
+        assert broker.metric(f"sealq_messages_{kind}_total", queue=name) == count
+    assert broker.metric("sealq_sent_bytes_total", queue=name) == 12
+
+
+def test_health_needs_no_signature_and_tells_nothing(broker):
+    for path in ("/healthz", "/readyz"):
+        for secure in (True, False):
+            reply = wire.exchange(broker, "GET", path, secure=secure)
+            assert reply.status == 200 and len(reply.body) < 64
+    assert broker.run("healthcheck").returncode == 0
+
+
+def test_ready_ends_with_the_process(own_broker):
+    own_broker.start()
+    assert "ready in" in own_broker.log()
+    assert own_broker.stop() == 0
+    assert own_broker.run("healthcheck", check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "settings, names",
+    [
+        ("[storage]\nsegment_byte = 1\n", "segment_byte"),
+        ('[auth]\nclock_skew_seconds = "many"\n', "clock_skew_seconds"),
+        ('[kms]\nprovider = "none"\n', "provider"),
+    ],
+)
+def test_wrong_settings_stop_the_start_with_status_2(tmp_path, settings, names):
+    broken = daemon.Broker(tmp_path / "broken", settings)
+    for command in (["serve"], ["config", "check"]):
+        result = broken.run(*command, check=False)
+        assert result.returncode == 2 and names in result.stderr, result.stderr
+
+
+def test_config_show_names_where_a_setting_comes_from(broker):
+    shown = broker.run("config", "show").stdout
+    assert str(broker.data) in shown and "sealq.toml" in shown
+
+
+def test_every_command_has_help_with_an_example():
+    commands = ["serve", "env", "healthcheck", "config", "verify", "inspect", "backup", "restore", "kms", "audit", "explain"]
+    for command in commands:
+        result = subprocess.run([daemon.BINARY, command, "--help"], capture_output=True, text=True)
+        assert result.returncode == 0 and "xample" in result.stdout, command
+
+
+def test_explain_says_which_statement_decides(broker, queue):
+    url = queue()
+    account, name = url.rsplit("/", 2)[-2:]
+    resource = f"arn:aws:sqs:us-east-1:{account}:{name}"
+    for user, status in (("sqs-only", 0), ("nobody", 5)):
+        principal = f"arn:aws:iam::{account}:user/{user}"
+        arguments = ["--principal", principal, "--action", "sqs:SendMessage", "--resource", resource]
+        assert broker.run("explain", *arguments, check=False).returncode == status
+
+
+def test_inspect_works_beside_a_running_broker_and_on_a_stopped_one(own_broker):
+    sqs = own_broker.start().client()
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    sent = sqs.send_message(QueueUrl=url, MessageBody="x")["MessageId"]
+    assert [record["message_id"] for record in own_broker.inspect("q")] == [sent]
+    arguments = ["inspect", "--json", "--message", sent]
+    assert json.loads(own_broker.run(*arguments).stdout)["message_id"] == sent
+    assert own_broker.stop() == 0
+    assert [record["message_id"] for record in own_broker.inspect("q")] == [sent]
