@@ -206,7 +206,10 @@ impl SecretsDirectory {
             return Ok(found);
         }
         let made = RootCredentials {
-            access_key_id: format!("AKIA{}", random_text(ACCESS_KEY_ID_CHARS - 4, ACCESS_KEY_ALPHABET)?.as_str()),
+            access_key_id: format!(
+                "AKIA{}",
+                random_text(ACCESS_KEY_ID_CHARS - 4, ACCESS_KEY_ALPHABET)?.as_str()
+            ),
             secret_access_key: Secret::new(random_text(SECRET_ACCESS_KEY_CHARS, SECRET_ALPHABET)?.as_str()),
         };
         let text = Zeroizing::new(format!(
@@ -228,13 +231,11 @@ impl SecretsDirectory {
         let folder = self.path.join("tls");
         // The server's certificate is written last: without it, an attempt before was cut short and nothing is in use.
         if files.server.exists() {
-            return match all.into_iter().find(|file| !file.exists()) {
-                None => {
-                    secret_file::read(&files.key)?;
-                    Ok(files)
-                }
-                Some(missing) => Err(FirstStartError::CertificateIncomplete { missing: missing.clone(), folder }),
-            };
+            if let Some(missing) = all.into_iter().find(|file| !file.exists()) {
+                return Err(FirstStartError::CertificateIncomplete { missing: missing.clone(), folder });
+            }
+            secret_file::read(&files.key)?;
+            return Ok(files);
         }
         make_directory(&folder).map_err(|source| FirstStartError::Directory { path: folder, source })?;
         let mut names = names.to_vec();
@@ -271,7 +272,10 @@ const ACCESS_KEY_ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// Base 64 without `+` and `/`, of which some tools forget the quoting; two letters stand twice instead.
 const SECRET_ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789xz";
 
-fn random_text<const N: usize>(chars: usize, alphabet: &[u8; N]) -> Result<Zeroizing<String>, FirstStartError> {
+fn random_text<const N: usize>(
+    chars: usize,
+    alphabet: &[u8; N],
+) -> Result<Zeroizing<String>, FirstStartError> {
     // Both alphabets are powers of two, so that no character is likelier by the modulus.
     const { assert!(N.is_power_of_two() && N <= 256) };
     let mut random = Zeroizing::new(vec![0_u8; chars]);
@@ -301,7 +305,9 @@ pub fn read_credentials(path: &Path) -> Result<Option<RootCredentials>, FirstSta
         }
     }
     match (id, secret) {
-        (Some(access_key_id), Some(secret_access_key)) if !access_key_id.is_empty() && !secret_access_key.is_empty() => {
+        (Some(access_key_id), Some(secret_access_key))
+            if !access_key_id.is_empty() && !secret_access_key.is_empty() =>
+        {
             Ok(Some(RootCredentials { access_key_id, secret_access_key }))
         }
         _ => Err(refuse()),

@@ -53,7 +53,11 @@ impl Health {
         if method != Method::GET && method != Method::HEAD {
             return Some(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
         }
-        Some(if good { plain(StatusCode::OK, word) } else { plain(StatusCode::SERVICE_UNAVAILABLE, otherwise) })
+        Some(if good {
+            plain(StatusCode::OK, word)
+        } else {
+            plain(StatusCode::SERVICE_UNAVAILABLE, otherwise)
+        })
     }
 }
 

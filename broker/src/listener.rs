@@ -85,7 +85,9 @@ impl<S: Service> Front<S> {
                 () = stop.stopped() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer, listener.tls.clone(), stop.clone(), open.clone()),
+                Ok((stream, peer)) => {
+                    self.take(stream, peer, listener.tls.clone(), stop.clone(), open.clone())
+                }
                 Err(error) => {
                     // A client that went away while in the backlog is no reason to wait.
                     if error.kind() != io::ErrorKind::ConnectionAborted {

@@ -11,8 +11,10 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use metrics::Unit;
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use metrics_exporter_prometheus::PrometheusRecorder;
+use metrics_exporter_prometheus::{
+    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use metrics_util::MetricKindMask;
 
 use crate::inbound::{Inbound, Service};
 use crate::signals::StopWatch;
@@ -81,7 +83,7 @@ pub const IO_ENGINE_INFO: &str = "sealq_io_engine_info";
 pub const BUILD_INFO: &str = "sealq_build_info";
 
 /// What kind of series a metric is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Kind {
     /// Only grows.
     Counter,
@@ -107,11 +109,14 @@ pub struct Metric {
 }
 
 /// From a cached fast path to the longest long poll.
-const REQUEST_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 21.0];
+const REQUEST_SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    21.0,
+];
 /// From a recycled segment on a fast disk (35 us) to a disk in trouble.
 const DISK_SECONDS: &[f64] = &[
-    0.000_02, 0.000_05, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
+    0.000_02, 0.000_05, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    5.0,
 ];
 const GROUP_RECORDS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
@@ -136,7 +141,13 @@ pub const METRICS: &[Metric] = &[
     metric!(MESSAGES_REDRIVEN, Kind::Counter, Count, QUEUE, "Messages moved from this queue to another."),
     metric!(EMPTY_RECEIVES, Kind::Counter, Count, QUEUE, "Receives that found nothing."),
     metric!(SENT_BYTES, Kind::Counter, Bytes, QUEUE, "Bytes of accepted messages: bodies and attributes."),
-    metric!(REQUESTS, Kind::Counter, Count, &["service", "action", "code"], "Requests answered, by error code or OK."),
+    metric!(
+        REQUESTS,
+        Kind::Counter,
+        Count,
+        &["service", "action", "code"],
+        "Requests answered, by error code or OK."
+    ),
     metric!(
         REQUEST_DURATION,
         Kind::Histogram(REQUEST_SECONDS),
@@ -144,8 +155,20 @@ pub const METRICS: &[Metric] = &[
         &["service", "action", "code"],
         "Time from a request's last byte to its reply, in seconds."
     ),
-    metric!(REQUESTS_SHED, Kind::Counter, Count, &["reason"], "Requests that the edge refused before reading them."),
-    metric!(CONNECTIONS_REFUSED, Kind::Counter, Count, &[], "Connections closed at once because there were too many."),
+    metric!(
+        REQUESTS_SHED,
+        Kind::Counter,
+        Count,
+        &["reason"],
+        "Requests that the edge refused before reading them."
+    ),
+    metric!(
+        CONNECTIONS_REFUSED,
+        Kind::Counter,
+        Count,
+        &[],
+        "Connections closed at once because there were too many."
+    ),
     metric!(INFLIGHT_BYTES, Kind::Gauge, Bytes, &[], "Bytes of requests being worked on."),
     metric!(SIGNATURES_NOT_REQUIRED, Kind::Gauge, Count, &[], "1 while auth.require_signatures is false."),
     metric!(
@@ -223,8 +246,7 @@ impl MetricsExporter {
     pub fn install(before_render: Vec<BeforeRender>) -> Result<Self, InstallError> {
         let recorder = recorder()?;
         let handle = recorder.handle();
-        metrics::set_global_recorder(recorder)
-            .map_err(|error| BuildError::FailedToSetGlobalRecorder(error.to_string()))?;
+        metrics::set_global_recorder(recorder).map_err(BuildError::from)?;
         describe();
         Ok(Self { handle, before_render })
     }
@@ -256,8 +278,7 @@ pub const COMMIT: &str = match option_env!("SEALQ_BUILD_COMMIT") {
 };
 
 fn recorder() -> Result<PrometheusRecorder, BuildError> {
-    let mut builder = PrometheusBuilder::new()
-        .idle_timeout(metrics_exporter_prometheus::MetricKindMask::GAUGE, Some(GAUGE_IDLE));
+    let mut builder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_IDLE));
     for metric in METRICS {
         if let Kind::Histogram(buckets) = metric.kind {
             builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;

@@ -70,7 +70,12 @@ impl ServerTls {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Tickets keep resumption state with the client: no session table to bound here.
         config.ticketer = aws_lc_rs::Ticketer::new()?;
-        Ok(Self { cert_file: cert_file.to_owned(), key_file: key_file.to_owned(), slot, config: Arc::new(config) })
+        Ok(Self {
+            cert_file: cert_file.to_owned(),
+            key_file: key_file.to_owned(),
+            slot,
+            config: Arc::new(config),
+        })
     }
 
     /// For [`Listener::bind`](crate::listener::Listener::bind).

@@ -19,7 +19,8 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let secrets = SecretsDirectory::open(&config).unwrap();
     assert_eq!(mode(secrets.path()), 0o700);
     let root_key_file = config.root_key_file();
-    let key = secrets.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![7; 32])).unwrap();
+    let key =
+        secrets.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![7; 32])).unwrap();
     let credentials = secrets.root_credentials().unwrap();
     let files = secrets.certificate(&[]).unwrap();
     for file in [&root_key_file, &credentials_file(secrets.path()), &files.ca, &files.server, &files.key] {
@@ -29,7 +30,8 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let certificate = std::fs::read(&files.server).unwrap();
 
     let again = SecretsDirectory::open(&config).unwrap();
-    let key_again = again.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![8; 32])).unwrap();
+    let key_again =
+        again.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![8; 32])).unwrap();
     assert_eq!(key, key_again);
     let credentials_again = again.root_credentials().unwrap();
     assert_eq!(credentials.access_key_id, credentials_again.access_key_id);
@@ -70,7 +72,10 @@ fn a_directory_inside_the_data_is_refused_through_links_too() {
     for secrets in ["data/secrets", "link/secrets"] {
         let config =
             Config { data_dir: data.clone(), secrets_dir: folder.path().join(secrets), ..Config::default() };
-        assert!(matches!(SecretsDirectory::open(&config), Err(FirstStartError::InsideData { .. })), "{secrets}");
+        assert!(
+            matches!(SecretsDirectory::open(&config), Err(FirstStartError::InsideData { .. })),
+            "{secrets}"
+        );
     }
 }
 

@@ -59,8 +59,13 @@ pub(super) async fn run<S: Service>(
     }
 }
 
-async fn http<S: Service, I>(front: Arc<Front<S>>, stream: I, peer: SocketAddr, tls: bool, mut stop: StopWatch)
-where
+async fn http<S: Service, I>(
+    front: Arc<Front<S>>,
+    stream: I,
+    peer: SocketAddr,
+    tls: bool,
+    mut stop: StopWatch,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = Arc::new(AtomicBool::new(false));

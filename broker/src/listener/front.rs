@@ -76,7 +76,12 @@ impl<S: Service> Front<S> {
         &self.connections
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr, tls: bool) -> Response<Full<Bytes>> {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        tls: bool,
+    ) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         if let Some(answer) = self.health.answer(&head.method, head.uri.path()) {
             return answer;
@@ -125,7 +130,11 @@ struct Unread {
     rest: Option<Incoming>,
 }
 
-async fn collect(body: &mut Incoming, said: Option<u64>, reservation: &mut Reservation) -> Result<Bytes, Refusal> {
+async fn collect(
+    body: &mut Incoming,
+    said: Option<u64>,
+    reservation: &mut Reservation,
+) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use zeroize::Zeroizing;
 
@@ -86,7 +86,7 @@ fn validity(params: &mut CertificateParams) -> Result<(), AuthorityError> {
     let before = now.checked_sub(day * VALID_BEFORE_DAYS as u32).map_err(|_| AuthorityError::Clock)?;
     let after = now.checked_add(day * VALID_DAYS as u32).map_err(|_| AuthorityError::Clock)?;
     for (bound, at) in [(&mut params.not_before, before), (&mut params.not_after, after)] {
-        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        let date = jiff::tz::Offset::UTC.to_datetime(at).date();
         let number = |value: i8| u8::try_from(value).map_err(|_| AuthorityError::Clock);
         if !(1970..9000).contains(&date.year()) {
             return Err(AuthorityError::Clock);
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn names_that_can_be_in_no_certificate_are_left_out() {
-        let names = ["box".to_owned(), "localhost".to_owned(), "ü".to_owned(), String::new(), "10.0.0.1".to_owned()];
+        let names =
+            ["box".to_owned(), "localhost".to_owned(), "ü".to_owned(), String::new(), "10.0.0.1".to_owned()];
         assert_eq!(subject_names(&names), ["127.0.0.1", "::1", "localhost", "box", "10.0.0.1"]);
     }
 }
