@@ -10,17 +10,27 @@
 //!
 //! Architecture invariant: no files, no sockets, no runtime, no queue rules. The time is passed in.
 
+mod bounded_cache;
+
 pub mod data_key;
 pub mod encryption_context;
+pub mod estimate;
+pub mod key_ring;
 pub mod key_service;
+pub mod managed_keys;
 pub mod nonce;
 pub mod opening_key;
+pub mod pool;
 pub mod sealed_message;
 pub mod sealing_key;
 pub mod wrapped_key;
 
 pub use encryption_context::EncryptionContext;
+pub use estimate::CallEstimate;
+pub use key_ring::{KeyRing, KeyUse, KeyUseObserver, NoObserver, QueueRef};
 pub use key_service::{DecryptedDataKey, GeneratedDataKey, KeyService, KeyServiceError, Refusal};
+pub use managed_keys::{ManagedKeyError, ManagedKeys, ServiceKey};
 pub use opening_key::{OpenError, OpenedBody, OpeningKey, open_plain};
+pub use pool::{CryptoPool, OpenJob, OwnedDraft, PoolJob, SealJob};
 pub use sealed_message::{Mode, ParseError, SealedMessage};
 pub use sealing_key::{DraftMessage, SealError, SealingKey, store_plain};

@@ -120,7 +120,8 @@ const _: () = {
     assert!(KEY_ARN_BYTES_MAX <= u16::MAX as usize);
     assert!(CONTEXT_ARN_BYTES_MAX <= u16::MAX as usize);
     assert!(WRAPPED_KEY_BYTES_MAX <= u16::MAX as usize);
-    assert!(PLAINTEXT_BYTES_MAX <= u32::MAX as usize && CLEAR_BYTES_MAX <= u32::MAX as usize);
+    assert!(PLAINTEXT_BYTES_MAX <= u32::MAX as usize);
+    assert!(CLEAR_BYTES_MAX <= u32::MAX as usize);
 };
 
 /// A stored message, borrowed from its bytes.

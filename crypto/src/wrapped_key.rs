@@ -20,11 +20,27 @@ pub fn data_key_id(wrapped: &[u8]) -> DataKeyId {
     id
 }
 
+/// A key ARN and a context ARN, by digest: the question that one Decrypt answers for every data key of the same
+/// key and context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct KeyScope([u8; 32]);
+
+impl KeyScope {
+    pub(crate) fn of(key_arn: &str, context_arn: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update((key_arn.len() as u64).to_le_bytes());
+        digest.update(key_arn);
+        digest.update(context_arn);
+        Self(digest.finalize().into())
+    }
+}
+
 /// A wrapped data key and its names, within the limits of the stored layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrappedKey {
     mode: Mode,
     id: DataKeyId,
+    scope: KeyScope,
     // Key ARN, context ARN and wrapped bytes, as they stand in a record: sealing copies them at once.
     fields: Box<[u8]>,
     key_arn: Box<str>,
@@ -60,6 +76,7 @@ impl WrappedKey {
         Ok(Self {
             mode,
             id: data_key_id(wrapped),
+            scope: KeyScope::of(key_arn, context_arn),
             fields: [key_arn.as_bytes(), context_arn.as_bytes(), wrapped].concat().into(),
             key_arn: key_arn.into(),
             context_arn: context_arn.into(),
@@ -74,6 +91,11 @@ impl WrappedKey {
     /// Its id.
     pub fn id(&self) -> &DataKeyId {
         &self.id
+    }
+
+    /// Its key ARN and context.
+    pub(crate) fn scope(&self) -> &KeyScope {
+        &self.scope
     }
 
     /// ARN of the wrapping key; empty in [`Mode::Managed`].
