@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Writes docs/src/compatibility.md: what is promised, and the tests that show it.
+
+  tests/compatibility.py           writes the page
+  tests/compatibility.py --check   fails if the page names a test that is no longer there
+
+A test shows statement SSE-68 by the `sse_68_` in its name; `sse_18_to_sse_21` stands for all four.
+An action is shown by every client test that calls it.
+"""
+
+import collections
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "src" / "compatibility.md"
+STATEMENTS = ROOT / "docs" / "statements.txt"
+CRATES = ("api", "config", "crypto", "storage", "broker", "bench")
+AREAS = {"SSE": "Encryption at rest", "KMS": "Key service", "AUTH": "Signatures and rights"}
+TEST_NAMES_SHOWN_MAX = 3
+
+SQS_ACTIONS = """AddPermission CancelMessageMoveTask ChangeMessageVisibility ChangeMessageVisibilityBatch CreateQueue
+DeleteMessage DeleteMessageBatch DeleteQueue GetQueueAttributes GetQueueUrl ListDeadLetterSourceQueues
+ListMessageMoveTasks ListQueueTags ListQueues PurgeQueue ReceiveMessage RemovePermission SendMessage SendMessageBatch
+SetQueueAttributes StartMessageMoveTask TagQueue UntagQueue""".split()
+KMS_ACTIONS = """CancelKeyDeletion CreateAlias CreateGrant CreateKey Decrypt DeleteAlias DescribeKey DisableKey EnableKey
+Encrypt GenerateDataKey GetKeyPolicy ListAliases ListGrants ListKeys PutKeyPolicy RevokeGrant RotateKeyOnDemand
+ScheduleKeyDeletion UpdateAlias""".split()
+STS_ACTIONS = "AssumeRole GetCallerIdentity".split()
+
+PYTHON_TEST = re.compile(r"^(?:async )?def (\w+)\(", re.M)
+RUST_TEST = re.compile(r"#\[(?:tokio::)?test[^\]]*\](?:\s*#\[[^\]]*\])*\s*(?:async )?fn (\w+)\(")
+NUMBERED = re.compile(r"(sse|kms|auth)_(\d+)(?:_to_(?:sse|kms|auth)?_?(\d+))?")
+
+
+def snake(action):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", action).lower()
+
+
+def python_tests():
+    """Name of each client test, and its source."""
+    for path in sorted((ROOT / "tests" / "clients").glob("*.py")):
+        text = path.read_text()
+        starts = list(PYTHON_TEST.finditer(text)) + [None]
+        for start, end in zip(starts, starts[1:]):
+            yield start.group(1), text[start.start() : end.start() if end else len(text)]
+
+
+def rust_tests():
+    for crate in CRATES:
+        for path in sorted((ROOT / crate).rglob("*.rs")):
+            yield from RUST_TEST.findall(path.read_text())
+
+
+def statements():
+    for line in STATEMENTS.read_text().splitlines():
+        number, text = line.split(" ", 1)
+        yield number, text
+
+
+def tests_by_statement(names):
+    found = collections.defaultdict(list)
+    for name in names:
+        for area, first, last in NUMBERED.findall(name):
+            for number in range(int(first), int(last or first) + 1):
+                found[f"{area.upper()}-{number}"].append(name)
+    return found
+
+
+def cell(names):
+    names = sorted(set(names))
+    shown = ", ".join(f"`{name}`" for name in names[:TEST_NAMES_SHOWN_MAX])
+    more = len(names) - TEST_NAMES_SHOWN_MAX
+    return shown + (f" and {more} more" if more > 0 else "")
+
+
+def page():
+    clients = [(name, source) for name, source in python_tests() if name.startswith("test_")]
+    shown = tests_by_statement([name for name, _ in clients] + list(rust_tests()))
+    numbered = list(statements())
+    proven = sum(1 for number, _ in numbered if shown[number])
+    lines = [
+        "# Compatibility",
+        "",
+        "Written by `tests/compatibility.py` from the names of the tests; do not edit.",
+        "",
+        f"{proven} of {len(numbered)} numbered statements have a test that names them. A statement without one may",
+        "hold all the same: nothing here shows it.",
+        "",
+        "## Actions",
+        "",
+        "Called by the client tests with boto3, the aws command line or hand-written requests.",
+    ]
+    for service, actions in (("SQS", SQS_ACTIONS), ("KMS", KMS_ACTIONS), ("STS", STS_ACTIONS)):
+        lines += ["", f"| {service} action | Tests |", "|---|---|"]
+        for action in actions:
+            called = re.compile(rf"\.{snake(action)}\b|\"{action}\"")
+            lines.append(f"| {action} | {cell(name for name, source in clients if called.search(source))} |")
+    for area, title in AREAS.items():
+        lines += ["", f"## {title}", "", "| | Statement | Tests |", "|---|---|---|"]
+        for number, text in numbered:
+            if number.startswith(area + "-"):
+                lines.append(f"| {number} | {text.replace('|', chr(92) + '|')} | {cell(shown[number])} |")
+    return "\n".join(lines) + "\n"
+
+
+def check():
+    known = {name for name, _ in python_tests()} | set(rust_tests())
+    named = set(re.findall(r"`((?:test|sse|kms|auth)_\w+)`", PAGE.read_text()))
+    gone = sorted(named - known)
+    if gone:
+        sys.exit(f"{PAGE.relative_to(ROOT)} names tests that are gone; run tests/compatibility.py: {', '.join(gone[:5])}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--check"]:
+        check()
+    else:
+        PAGE.write_text(page())
