@@ -6,21 +6,27 @@
 //! * [`key_service`]: the seam to a key management service.
 //! * [`key_ring`]: data keys cached per principal, and the rules of when a key service is asked.
 //! * [`managed_keys`]: data keys under the broker's own service key, without a key service.
+//! * [`key_store`], [`ciphertext_blob`], [`root_key`]: the state of the embedded key service, what it encrypts to,
+//!   and the one secret that everything it stores is sealed under.
 //! * [`pool`]: worker threads for large bodies.
 //!
 //! Architecture invariant: no files, no sockets, no runtime, no queue rules. The time is passed in.
 
 mod bounded_cache;
 
+pub mod ciphertext_blob;
 pub mod data_key;
 pub mod encryption_context;
+pub mod entropy;
 pub mod estimate;
 pub mod key_ring;
 pub mod key_service;
+pub mod key_store;
 pub mod managed_keys;
 pub mod nonce;
 pub mod opening_key;
 pub mod pool;
+pub mod root_key;
 pub mod sealed_message;
 pub mod sealing_key;
 pub mod wrapped_key;
