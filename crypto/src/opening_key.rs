@@ -54,6 +54,12 @@ impl OpeningKey {
             && self.names.context_arn() == message.context_arn()
     }
 
+    /// The same key under other names, as if a changed record had been unwrapped to it.
+    #[cfg(test)]
+    pub(crate) fn with_names(&self, names: Arc<WrappedKey>) -> Self {
+        Self { key: Arc::clone(&self.key), names }
+    }
+
     /// Its names and wrapped form.
     pub fn wrapped_key(&self) -> &WrappedKey {
         &self.names

@@ -383,3 +383,6 @@ pub enum ParseError {
         field: &'static str,
     },
 }
+
+#[cfg(test)]
+mod tests;
