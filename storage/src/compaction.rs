@@ -1,0 +1,308 @@
+//! Giving space back: what a sparse segment still holds is copied to the tail, then the segment is retired.
+//!
+//! A segment may go when none of this lives only in it: a live message; a tombstone or purge whose target is still in
+//! another segment; a live catalog entry, or the end of one that an older segment may hold; the proof of a stream's
+//! next sequence. What is needed is staged again verbatim; the file goes only after the copies and a checkpoint
+//! beyond it are durable, and nobody maps it any more.
+
+use crate::error::AppendError;
+use crate::footer::Tombstone;
+use crate::frame::{FLAG_COPY, FLAG_LEASED, FRAME_HEADER_BYTES, Frame, frame_span};
+use crate::footer::Entry;
+use crate::keeper::Job;
+use crate::log::Log;
+use crate::segment::{SegmentState, payload_is_intact};
+use std::sync::Arc;
+
+/// A segment with at most this part of its size alive is worth copying.
+const SPARSE_PERCENT: u64 = 50;
+/// Bytes copied a step.
+const STEP_BYTES: usize = 256 << 10;
+/// Entries or tombstones looked at a step.
+const STEP_LOOKUPS: usize = 4096;
+/// No copying while more than this waits to be written: callers come first.
+const STAGED_BYTES_MAX: usize = 1 << 20;
+/// A segment whose needed tombstones would take more than this part of a segment waits for their targets to go.
+const TOMBSTONE_PERCENT_MAX: u64 = 25;
+
+/// One segment being emptied.
+pub(crate) struct Compaction {
+    segment: u64,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Counting tombstones that are still needed.
+    Count { at: usize, needed: u64 },
+    /// Copying live messages: which stream of the segment's, which entry.
+    Messages { streams: Vec<u32>, stream: usize, entry: usize },
+    Tombstones { at: usize },
+    /// Catalog entries and marks.
+    Rest,
+}
+
+enum Step {
+    Continue(Stage),
+    Done,
+    /// Not now.
+    Blocked,
+}
+
+impl Log {
+    /// One bounded step of maintenance.
+    pub(crate) fn compact_step(&mut self) {
+        self.retire_drained();
+        if self.staged_bytes() > STAGED_BYTES_MAX {
+            return;
+        }
+        let Some(compaction) = self.compaction.take().or_else(|| self.choose_segment()) else {
+            self.maintenance_due = false;
+            return;
+        };
+        let segment = compaction.segment;
+        match self.step(segment, compaction.stage) {
+            Ok(Step::Continue(stage)) => self.compaction = Some(Compaction { segment, stage }),
+            Ok(Step::Done) => {
+                let drained_lsn = self.next_lsn - 1;
+                if let Some(found) = self.segments.get_mut(&segment) {
+                    found.state = SegmentState::Draining;
+                    found.drained_lsn = drained_lsn;
+                    found.live_count = 0;
+                }
+                self.maintenance_due = true;
+            }
+            Ok(Step::Blocked) => self.block(segment),
+            // No room for copies: after other segments have gone there will be.
+            Err(AppendError::DiskFull | AppendError::TooLarge { .. } | AppendError::Poisoned { .. }) => {
+                self.block(segment);
+            }
+        }
+    }
+
+    fn block(&mut self, segment: u64) {
+        let retired_count = self.retired_count;
+        if let Some(found) = self.segments.get_mut(&segment) {
+            found.blocked_until_retired = retired_count + 1;
+        }
+    }
+
+    fn choose_segment(&self) -> Option<Compaction> {
+        let candidates = self
+            .segments
+            .values()
+            .filter(|s| s.state == SegmentState::Sealed && s.blocked_until_retired <= self.retired_count);
+        let mut sparsest: Option<(u64, u64)> = None;
+        for segment in candidates {
+            let live = segment.live_bytes();
+            if segment.live_count == 0 {
+                sparsest = Some((0, segment.id));
+                break;
+            }
+            if live * 100 <= self.options.segment_bytes * SPARSE_PERCENT
+                && sparsest.is_none_or(|(least, _)| live < least)
+            {
+                sparsest = Some((live, segment.id));
+            }
+        }
+        sparsest.map(|(_, segment)| Compaction { segment, stage: Stage::Count { at: 0, needed: 0 } })
+    }
+
+    fn step(&mut self, segment: u64, stage: Stage) -> Result<Step, AppendError> {
+        match stage {
+            Stage::Count { at, needed } => Ok(self.count_tombstones(segment, at, needed)),
+            Stage::Messages { streams, stream, entry } => self.copy_messages(segment, streams, stream, entry),
+            Stage::Tombstones { at } => self.copy_tombstones(segment, at),
+            Stage::Rest => self.copy_rest(segment),
+        }
+    }
+
+    fn count_tombstones(&self, segment: u64, at: usize, mut needed: u64) -> Step {
+        let Some(tombstones) = self.tombstones_of(segment) else { return Step::Blocked };
+        let end = tombstones.len().min(at + STEP_LOOKUPS);
+        for tombstone in &tombstones[at..end] {
+            needed += u64::from(self.is_needed(segment, tombstone));
+        }
+        let limit = self.options.segment_bytes * TOMBSTONE_PERCENT_MAX / 100;
+        if needed * FRAME_HEADER_BYTES as u64 > limit {
+            return Step::Blocked;
+        }
+        if end < tombstones.len() {
+            return Step::Continue(Stage::Count { at: end, needed });
+        }
+        let Some(found) = self.segments.get(&segment) else { return Step::Blocked };
+        let streams = found.index.streams(found.mapping.as_deref()).into_iter().map(|(id, _)| id).collect();
+        Step::Continue(Stage::Messages { streams, stream: 0, entry: 0 })
+    }
+
+    fn copy_messages(
+        &mut self,
+        segment: u64,
+        streams: Vec<u32>,
+        mut stream: usize,
+        mut entry: usize,
+    ) -> Result<Step, AppendError> {
+        let (mut looked_at, mut copied) = (0, 0);
+        while let Some(id) = streams.get(stream).copied() {
+            loop {
+                let Some(found) = self.segments.get(&segment) else { return Ok(Step::Blocked) };
+                if found.index_is_damaged(id) {
+                    return Ok(Step::Blocked);
+                }
+                let Some(next) = found.entries(id).get(entry).copied() else { break };
+                if looked_at >= STEP_LOOKUPS || copied >= STEP_BYTES {
+                    return Ok(Step::Continue(Stage::Messages { streams, stream, entry }));
+                }
+                looked_at += 1;
+                if self.is_live(id, next.sequence.get())
+                    && self.locate(id, next.sequence.get()).is_some_and(|(place, _)| place == segment)
+                {
+                    copied += self.copy_message(segment, id, &next)?;
+                }
+                entry += 1;
+            }
+            stream += 1;
+            entry = 0;
+        }
+        Ok(Step::Continue(Stage::Tombstones { at: 0 }))
+    }
+
+    /// Stages a live message again, extension and body verbatim, lease state applied; the bytes it took.
+    fn copy_message(&mut self, segment: u64, stream_id: u32, entry: &Entry) -> Result<usize, AppendError> {
+        let Some(found) = self.segments.get(&segment) else { return Ok(0) };
+        let (Some(mapping), seed) = (found.mapping.clone(), found.seed) else { return Ok(0) };
+        let offset = entry.offset.get() as usize;
+        let bytes = mapping.bytes().get(offset..offset + entry.span_bytes()).unwrap_or(&[]);
+        let sequence = entry.sequence.get();
+        let payload = Frame::decode(seed, offset as u64, bytes)
+            .filter(|frame| frame.stream == stream_id && frame.sequence == sequence)
+            .and_then(|frame| {
+                let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + frame.payload_len as usize)?;
+                payload_is_intact(&frame, payload).then_some((frame, payload))
+            });
+        let Some((mut frame, payload)) = payload else {
+            self.quarantine(stream_id, sequence);
+            return Ok(0);
+        };
+        let span = frame_span(payload.len());
+        self.make_room(span)?;
+        let Some(stream) = self.streams.get_mut(&stream_id) else { return Ok(0) };
+        frame.flags |= FLAG_COPY;
+        if let Some(lease) = stream.leases.get(&sequence) {
+            frame.flags |= FLAG_LEASED;
+            frame.visible_at_ms = lease.visible_at_ms;
+            frame.receive_count = lease.receive_count;
+            frame.first_received_at_ms = lease.first_received_at_ms;
+        }
+        frame.lsn = self.next_lsn;
+        self.next_lsn += 1;
+        let offset = self.open.push(&mut frame, &[payload]);
+        if !stream.is_in_active() {
+            self.active_streams.push(stream_id);
+        }
+        stream.copies.insert(sequence, Entry::of(&frame, offset));
+        self.active_entries += 1;
+        if let Some(active) = self.segments.get_mut(&self.active) {
+            active.note_message(&frame);
+            active.live_count += 1;
+        }
+        if frame.is_moved()
+            && let Some((source, sequence)) = crate::frame::decode_prelude(payload)
+        {
+            // The copy is its source's tombstone as well.
+            self.note_tombstone(source, sequence, 0);
+        }
+        if let Some(found) = self.segments.get_mut(&segment) {
+            found.live_count = found.live_count.saturating_sub(1);
+        }
+        Ok(span)
+    }
+
+    fn copy_tombstones(&mut self, segment: u64, mut at: usize) -> Result<Step, AppendError> {
+        for _ in 0..STEP_LOOKUPS {
+            let Some(tombstones) = self.tombstones_of(segment) else { return Ok(Step::Blocked) };
+            let Some(tombstone) = tombstones.get(at).copied() else { return Ok(Step::Continue(Stage::Rest)) };
+            if self.is_needed(segment, &tombstone) {
+                self.stage_tombstone(&tombstone)?;
+            }
+            at += 1;
+        }
+        Ok(Step::Continue(Stage::Tombstones { at }))
+    }
+
+    fn copy_rest(&mut self, segment: u64) -> Result<Step, AppendError> {
+        let live: Vec<Box<[u8]>> =
+            self.catalog_places.iter().filter(|(_, place)| place.segment == segment).map(|(k, _)| k.clone()).collect();
+        for key in live {
+            if let Some(value) = self.catalog.get(&key).cloned() {
+                self.stage_catalog(&key, &value)?;
+                self.stage_catalog(&key, &value)?;
+            }
+        }
+        let oldest = self.segments.keys().next().copied();
+        let ends: Vec<Box<[u8]>> =
+            self.catalog_deleted.iter().filter(|(_, place)| **place == segment).map(|(k, _)| k.clone()).collect();
+        for key in ends {
+            if oldest.is_some_and(|oldest| oldest < segment) {
+                self.stage_catalog_delete(&key)?;
+            } else {
+                self.catalog_deleted.remove(&key);
+            }
+        }
+        let Some(found) = self.segments.get(&segment) else { return Ok(Step::Blocked) };
+        for (id, _) in found.index.streams(found.mapping.as_deref()) {
+            let Some(stream) = self.streams.get(&id) else { continue };
+            if stream.evidence_segment == segment || stream.mark_segment == segment {
+                let low = stream.liveness.low();
+                self.stage_mark(id, low)?;
+                self.stage_mark(id, low)?;
+            }
+        }
+        Ok(Step::Done)
+    }
+
+    fn tombstones_of(&self, segment: u64) -> Option<&[Tombstone]> {
+        self.segments.get(&segment)?.tombstones()
+    }
+
+    /// Whether another segment still holds what the tombstone of `segment` ended.
+    fn is_needed(&self, segment: u64, tombstone: &Tombstone) -> bool {
+        let (stream_id, sequence) = (tombstone.stream.get(), tombstone.sequence.get());
+        let Some(stream) = self.streams.get(&stream_id) else { return false };
+        if stream.active_entry(sequence).is_some() {
+            return true;
+        }
+        stream.runs_around(sequence).filter(|run| run.segment() != segment).any(|run| {
+            self.segments.get(&run.segment()).is_some_and(|found| {
+                run.entry(found.entries(stream_id), sequence).is_some() || found.index_is_damaged(stream_id)
+            })
+        })
+    }
+
+    /// Hands to the keeper what nothing needs any more.
+    fn retire_drained(&mut self) {
+        let durable = self.durable_lsn().0;
+        let (_, checkpoint_segment) = self.checkpoints.durable;
+        let mut waits_for_checkpoint = false;
+        let mut jobs = Vec::new();
+        for segment in self.segments.values_mut().filter(|s| s.state == SegmentState::Draining) {
+            if segment.drained_lsn > durable {
+                continue;
+            }
+            if segment.id >= checkpoint_segment || segment.drained_lsn > self.checkpoints.durable.0 {
+                waits_for_checkpoint = true;
+                continue;
+            }
+            if segment.mapping.as_ref().is_some_and(|mapping| Arc::strong_count(mapping) > 1) {
+                continue;
+            }
+            segment.state = SegmentState::Retiring;
+            jobs.push(Job::Retire { id: segment.id, keep: true });
+        }
+        for job in jobs {
+            self.keeper.submit(job);
+        }
+        if waits_for_checkpoint {
+            self.request_checkpoint();
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! A read-only view of a whole file that no longer changes.
+//!
+//! Holds one of the crate's two kinds of unsafe code: the memory map. Only sealed segments and, during recovery,
+//! segments that nobody writes are mapped.
+#![expect(unsafe_code, reason = "a memory map is sound only while nobody writes the file, which no type can show")]
+
+use std::fs::File;
+use std::io;
+
+/// The bytes of a file.
+pub struct Mapping(Source);
+
+enum Source {
+    Mapped(memmap2::Mmap),
+    /// A simulated disk hands out a copy.
+    Owned(Vec<u8>),
+}
+
+impl Mapping {
+    /// Maps `file`, which must stay as it is while the mapping lives: the log recycles a segment only when no mapping
+    /// of it is left.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+        // SAFETY: only sealed segments are mapped. The log never writes one again before it is retired, retires none
+        // while a mapping of it is alive, and holds an exclusive lock on the directory against every other daemon.
+        let map = unsafe { memmap2::Mmap::map(file)? };
+        // Reads are by record, and what recovery touches is one header in many: read-ahead would multiply both.
+        let _ = map.advise(memmap2::Advice::Random);
+        Ok(Self(Source::Mapped(map)))
+    }
+
+    /// A mapping of bytes that are already in memory.
+    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self(Source::Owned(bytes))
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Source::Mapped(map) => map,
+            Source::Owned(bytes) => bytes,
+        }
+    }
+}

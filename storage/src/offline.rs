@@ -1,0 +1,1 @@
+//! Reading a log that this process does not own.

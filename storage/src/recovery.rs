@@ -1,0 +1,300 @@
+//! Getting the log back from what is on the disk.
+//!
+//! The newest checkpoint that can be used, then every frame header after it; without one, every frame header there
+//! is. Changes nothing on disk but the names of files that are not part of the log.
+
+mod replay;
+
+use crate::checkpoint::{self, CheckpointFound};
+use crate::disk::{Disk, DiskFile};
+use crate::error::OpenError;
+use crate::footer::{Footer, FooterFound, SegmentIndex};
+use crate::frame::{BLOCK_BYTES, FrameSeed};
+use crate::group::GROUP_BYTES_MAX;
+use crate::log::{CatalogPlace, Checkpoints, LogOptions};
+use crate::mapping::Mapping;
+use crate::segment::{
+    FORMAT_VERSION, FRAMES_START, Found, FrameWalk, HeaderFound, Segment, SegmentHeader, SegmentState,
+    parse_retired_name, parse_segment_name, segment_name,
+};
+use crate::stream_index::Stream;
+use replay::Replay;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What recovery found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// There was no log before.
+    pub created: bool,
+    /// Segments in the log.
+    pub segments: u64,
+    /// The checkpoint that was used, if any.
+    pub checkpoint_lsn: Option<u64>,
+    /// Checkpoints that could not be read, with the reason.
+    pub unreadable_checkpoints: Vec<String>,
+    /// Frames read after the checkpoint.
+    pub replayed_frames: u64,
+    /// Live messages.
+    pub live_messages: u64,
+    /// Records that were acknowledged and are damaged: found in this recovery.
+    pub quarantined_records: u64,
+    /// Records of the very last group that are torn or damaged: most likely a write that a crash cut short.
+    pub torn_records: u64,
+    /// Segment headers of which one copy, or both, are damaged.
+    pub damaged_headers: u64,
+    /// Which engine the log writes with.
+    pub io_engine: &'static str,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Everything the log starts from.
+pub(crate) struct Recovered {
+    pub(crate) store_id: [u8; 16],
+    pub(crate) segments: BTreeMap<u64, Segment>,
+    pub(crate) retired: Vec<u64>,
+    /// Prepared files that hold nothing yet, lowest number first.
+    pub(crate) spares: Vec<(u64, Arc<dyn DiskFile>)>,
+    pub(crate) next_lsn: u64,
+    pub(crate) next_segment: u64,
+    pub(crate) streams: HashMap<u32, Stream>,
+    pub(crate) catalog: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    pub(crate) catalog_places: BTreeMap<Box<[u8]>, CatalogPlace>,
+    pub(crate) catalog_deleted: BTreeMap<Box<[u8]>, u64>,
+    pub(crate) sequence_floor: u64,
+    pub(crate) quarantined: u64,
+    pub(crate) checkpoints: Checkpoints,
+}
+
+struct FoundSegment {
+    id: u64,
+    file: Arc<dyn DiskFile>,
+    header: HeaderFound,
+    blank: bool,
+}
+
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    options: &LogOptions,
+) -> Result<(Recovered, RecoveryReport), OpenError> {
+    let started = Instant::now();
+    let mut report = RecoveryReport::default();
+    let names = disk.list().map_err(io_error("listing the log"))?;
+    let found = open_segments(disk, &names)?;
+    let checkpoints = checkpoint::find(disk).map_err(io_error("reading checkpoints"))?;
+    refuse_newer(&found, &checkpoints)?;
+    let newest_checkpoint = checkpoints.first().map_or(0, |(number, _)| *number);
+    let usable = usable_checkpoints(checkpoints, &mut report);
+
+    let store_id = store_id(&found, &usable)?;
+    report.created = store_id.is_none();
+    let store_id = match store_id {
+        Some(id) => id,
+        None => new_store_id()?,
+    };
+    let retired: Vec<u64> = names.iter().filter_map(|name| parse_retired_name(name)).collect();
+    let mut next_segment = found.iter().map(|s| s.id).chain(retired.iter().copied()).max().map_or(1, |id| id + 1);
+    let (segments, spares) = sort_out(disk, found, store_id, options, &mut report)?;
+    report.segments = segments.len() as u64;
+
+    let last = segments.last_key_value().map(|(id, _)| *id);
+    let mut checkpoint = None;
+    for candidate in usable {
+        next_segment = next_segment.max(candidate.next_segment);
+        let complete = last.is_none_or(|last| (candidate.segment..=last).all(|id| segments.contains_key(&id)));
+        if checkpoint.is_none() && complete {
+            checkpoint = Some(candidate);
+        } else if checkpoint.is_none() {
+            // Segments after it have been retired since: what it says of the messages in them is out of date.
+            report.unreadable_checkpoints.push(format!("checkpoint at LSN {} is too old", candidate.lsn));
+        }
+    }
+    report.checkpoint_lsn = checkpoint.as_ref().map(|c| c.lsn);
+    let durable = checkpoint.as_ref().map_or((0, 0), |c| (c.lsn, c.segment));
+
+    let mut replay = Replay::starting_from(checkpoint.map(|c| *c), segments);
+    replay.run(&mut report).map_err(io_error("reading segments"))?;
+    let mut recovered = replay.finish(store_id, &mut report);
+    recovered.retired = retired;
+    recovered.spares = spares;
+    recovered.next_segment = next_segment;
+    recovered.checkpoints = Checkpoints { number: newest_checkpoint, durable, ..Checkpoints::default() };
+    report.live_messages = recovered.streams.values().map(|s| s.liveness.live()).sum();
+    report.elapsed = started.elapsed();
+    if report.quarantined_records + report.torn_records + report.damaged_headers > 0
+        || !report.unreadable_checkpoints.is_empty()
+    {
+        tracing::warn!(?report, "the log was recovered with losses or damage");
+    }
+    Ok((recovered, report))
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { what: what.to_owned(), source }
+}
+
+fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Vec<FoundSegment>, OpenError> {
+    let mut found = Vec::new();
+    for name in names {
+        let Some(id) = parse_segment_name(name) else { continue };
+        let failed = |source| OpenError::Io { what: format!("opening {name}"), source };
+        let file = disk.open(name).map_err(failed)?;
+        let mut block = [0; BLOCK_BYTES];
+        let readable = file.len_bytes().map_err(failed)? >= BLOCK_BYTES as u64;
+        if readable {
+            file.read_at(&mut block, 0).map_err(failed)?;
+        }
+        let blank = block.iter().all(|byte| *byte == 0);
+        found.push(FoundSegment { id, file, header: SegmentHeader::decode(&block), blank });
+    }
+    found.sort_by_key(|segment| segment.id);
+    Ok(found)
+}
+
+fn refuse_newer(found: &[FoundSegment], checkpoints: &[(u64, CheckpointFound)]) -> Result<(), OpenError> {
+    let newer = |file: String, version| OpenError::NewerFormat { file, version, supported: FORMAT_VERSION };
+    for segment in found {
+        if let HeaderFound::NewerFormat(version) = segment.header {
+            return Err(newer(segment_name(segment.id), version));
+        }
+    }
+    for (number, checkpoint) in checkpoints {
+        if let CheckpointFound::NewerFormat(version) = checkpoint {
+            return Err(newer(checkpoint::name(*number), *version));
+        }
+    }
+    Ok(())
+}
+
+fn usable_checkpoints(
+    found: Vec<(u64, CheckpointFound)>,
+    report: &mut RecoveryReport,
+) -> Vec<Box<checkpoint::Checkpoint>> {
+    let mut usable = Vec::new();
+    for (number, checkpoint) in found {
+        match checkpoint {
+            CheckpointFound::Present(checkpoint) => usable.push(checkpoint),
+            CheckpointFound::Unreadable(reason) => {
+                report.unreadable_checkpoints.push(format!("{}: {reason}", checkpoint::name(number)));
+            }
+            CheckpointFound::NewerFormat(_) => {}
+        }
+    }
+    usable
+}
+
+/// The one store that everything belongs to; `None` when there is nothing yet.
+fn store_id(
+    found: &[FoundSegment],
+    checkpoints: &[Box<checkpoint::Checkpoint>],
+) -> Result<Option<[u8; 16]>, OpenError> {
+    let mut expected = checkpoints.first().map(|c| c.store_id);
+    for segment in found {
+        if let HeaderFound::Valid { header, .. } = segment.header {
+            let expected = *expected.get_or_insert(header.store_id);
+            if expected != header.store_id {
+                return Err(OpenError::Foreign {
+                    file: segment_name(segment.id),
+                    found: hex(&header.store_id),
+                    expected: hex(&expected),
+                });
+            }
+        }
+    }
+    match (expected, found.iter().find(|segment| !segment.blank)) {
+        (None, Some(segment)) => Err(OpenError::Unidentified { file: segment_name(segment.id) }),
+        (expected, _) => Ok(expected),
+    }
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn new_store_id() -> Result<[u8; 16], OpenError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| OpenError::Io {
+        what: "making a store id".to_owned(),
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok(id)
+}
+
+/// Segments with their index where a footer gives it, and files that were prepared and never used.
+#[expect(clippy::type_complexity, reason = "two lists, taken apart at once")]
+fn sort_out(
+    disk: &dyn Disk,
+    found: Vec<FoundSegment>,
+    store_id: [u8; 16],
+    options: &LogOptions,
+    report: &mut RecoveryReport,
+) -> Result<(BTreeMap<u64, Segment>, Vec<(u64, Arc<dyn DiskFile>)>), OpenError> {
+    let mut segments = BTreeMap::new();
+    let mut unused = Vec::new();
+    for FoundSegment { id, file, header, .. } in found {
+        let mapping = file.map().map_err(io_error("mapping a segment"))?;
+        let own_header = match header {
+            HeaderFound::Valid { header, damaged_copies } if header.segment == id => {
+                report.damaged_headers += u64::from(damaged_copies);
+                Some(header)
+            }
+            _ => None,
+        };
+        if own_header.is_none() {
+            let reach = mapping.bytes().len().min(FRAMES_START as usize + GROUP_BYTES_MAX);
+            let seed = FrameSeed::new(store_id, id);
+            if FrameWalk::new(&mapping.bytes()[..reach], seed, FRAMES_START, 0, None).next().is_none() {
+                unused.push((id, file));
+                continue;
+            }
+            report.damaged_headers += 2;
+        }
+        let base_lsn = own_header.map_or(0, |header| header.base_lsn);
+        segments.insert(id, segment_of(id, file, store_id, base_lsn, mapping));
+    }
+    let last = segments.last_key_value().map_or(0, |(id, _)| *id);
+    let mut spares = Vec::new();
+    for (id, file) in unused {
+        let right_size = file.len_bytes().map_err(io_error("reading a file's length"))? == options.segment_bytes;
+        if id > last && right_size {
+            spares.push((id, file));
+        } else {
+            drop(file);
+            disk.remove(&segment_name(id)).map_err(io_error("removing an unused segment"))?;
+        }
+    }
+    Ok((segments, spares))
+}
+
+/// A segment as found, with its footer if it has a good one.
+fn segment_of(id: u64, file: Arc<dyn DiskFile>, store_id: [u8; 16], base_lsn: u64, mapping: Mapping) -> Segment {
+    let mut segment = Segment::new(id, file, store_id, base_lsn);
+    segment.state = SegmentState::Sealing;
+    if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), segment.seed) {
+        segment.frames_end = footer.frames_end;
+        segment.last_lsn = footer.last_lsn;
+        segment.message_bytes = footer.message_bytes;
+        segment.message_count = footer.entry_count.into();
+        segment.index = SegmentIndex::Footer(footer);
+        segment.state = SegmentState::Sealed;
+    }
+    segment.mapping = Some(Arc::new(mapping));
+    segment
+}
+
+/// Walks all frames from `offset` on; used by recovery and by offline reading.
+pub(crate) fn walk<'a>(segment: &Segment, bytes: &'a [u8], offset: u64, last_lsn: u64) -> FrameWalk<'a> {
+    let known_end = matches!(segment.index, SegmentIndex::Footer(_)).then_some(segment.frames_end);
+    FrameWalk::new(bytes, segment.seed, offset, last_lsn, known_end)
+}
+
+/// Where the last group of the log starts, so that its payloads can be told from those that were synced.
+pub(crate) fn last_group_start(segment: &Segment, bytes: &[u8]) -> (u64, bool) {
+    let mut frames = walk(segment, bytes, FRAMES_START, 0);
+    let any = frames.by_ref().any(|found| matches!(found, Found::Frame { .. }));
+    frames.by_ref().for_each(drop);
+    (frames.group_start(), any)
+}

@@ -1,0 +1,366 @@
+//! Applying frames to memory, in the order in which they were written.
+
+use super::{Recovered, RecoveryReport, last_group_start, walk};
+use crate::checkpoint::Checkpoint;
+use crate::footer::{Entry, SegmentIndex, StreamEntries, Tombstone};
+use crate::frame::{FLAG_COPY, Frame, Kind, decode_prelude};
+use crate::log::{CatalogPlace, Checkpoints};
+use crate::record::{LeaseState, is_leased};
+use crate::segment::{FRAMES_START, Found, Segment, payload_is_intact};
+use crate::stream_index::{Stream, sort_entries};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use zerocopy::byteorder::little_endian::{U32, U64};
+
+/// The state being rebuilt.
+pub(super) struct Replay {
+    segments: BTreeMap<u64, Segment>,
+    streams: HashMap<u32, Stream>,
+    catalog: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    catalog_places: BTreeMap<Box<[u8]>, CatalogPlace>,
+    catalog_deleted: BTreeMap<Box<[u8]>, u64>,
+    /// Frames up to this LSN are in the state already.
+    checkpoint_lsn: u64,
+    checkpoint_segment: u64,
+    checkpoint_offset: u64,
+    sequence_floor: u64,
+    quarantined: u64,
+    last_lsn: u64,
+    /// LSNs missing in the middle of frames: each may have given out a sequence.
+    lost: u64,
+    /// Highest next sequence proven, by stream: which segment proves it.
+    evidence: HashMap<u32, u64>,
+}
+
+/// What a walk over one segment collects for its index.
+#[derive(Default)]
+struct Collected {
+    streams: BTreeMap<u32, StreamEntries>,
+    tombstones: Vec<Tombstone>,
+}
+
+impl Replay {
+    pub(super) fn starting_from(checkpoint: Option<Checkpoint>, segments: BTreeMap<u64, Segment>) -> Self {
+        let c = checkpoint.unwrap_or_default();
+        let streams: HashMap<u32, Stream> = c.streams.into_iter().map(|state| state.restore()).collect();
+        let evidence = streams.iter().map(|(id, stream)| (*id, stream.liveness.next())).collect();
+        let mut catalog = BTreeMap::new();
+        let mut catalog_places = BTreeMap::new();
+        for entry in c.catalog {
+            let key: Box<[u8]> = entry.key.into();
+            catalog_places.insert(key.clone(), CatalogPlace { segment: entry.segment });
+            catalog.insert(key, entry.value.into());
+        }
+        Self {
+            segments,
+            streams,
+            catalog,
+            catalog_places,
+            catalog_deleted: c.catalog_deleted.into_iter().map(|(key, segment)| (key.into(), segment)).collect(),
+            checkpoint_lsn: c.lsn,
+            checkpoint_segment: c.segment,
+            checkpoint_offset: c.offset,
+            sequence_floor: c.sequence_floor.max(1),
+            quarantined: c.quarantined,
+            last_lsn: c.lsn,
+            lost: 0,
+            evidence,
+        }
+    }
+
+    pub(super) fn run(&mut self, report: &mut RecoveryReport) -> io::Result<()> {
+        let ids: Vec<u64> = self.segments.keys().copied().collect();
+        let last = self.last_written(&ids);
+        for id in ids {
+            self.run_segment(id, last, report);
+        }
+        Ok(())
+    }
+
+    /// The segment with the newest frame, and where its last group starts.
+    fn last_written(&self, ids: &[u64]) -> Option<(u64, u64)> {
+        for id in ids.iter().rev() {
+            let segment = &self.segments[id];
+            let Some(mapping) = &segment.mapping else { continue };
+            let (group, any) = last_group_start(segment, mapping.bytes());
+            if any {
+                return Some((*id, group));
+            }
+        }
+        None
+    }
+
+    fn run_segment(&mut self, id: u64, last: Option<(u64, u64)>, report: &mut RecoveryReport) {
+        let Some(mut segment) = self.segments.remove(&id) else { return };
+        let Some(mapping) = segment.mapping.clone() else { return };
+        let indexed = matches!(segment.index, SegmentIndex::Footer(_));
+        let from = if indexed {
+            if id < self.checkpoint_segment {
+                // Sealed and in the checkpoint: nothing to read.
+                self.last_lsn = self.last_lsn.max(segment.last_lsn);
+                self.segments.insert(id, segment);
+                return;
+            }
+            if id == self.checkpoint_segment { self.checkpoint_offset } else { FRAMES_START }
+        } else {
+            FRAMES_START
+        };
+        let walk_lsn = if from == FRAMES_START { segment.base_lsn.saturating_sub(1) } else { self.checkpoint_lsn };
+        let last_group = last.filter(|(last, _)| *last == id).map(|(_, group)| group);
+        let mut collected = Collected::default();
+        let mut frames = walk(&segment, mapping.bytes(), from, walk_lsn);
+        while let Some(found) = frames.next() {
+            match found {
+                Found::Damage { offset, lost, .. } => {
+                    let replayed = id > self.checkpoint_segment || offset >= self.checkpoint_offset;
+                    if last_group.is_some_and(|group| frames.group_start() == group && offset >= group) {
+                        report.torn_records += lost;
+                    } else if replayed {
+                        report.quarantined_records += lost;
+                    }
+                    if replayed {
+                        self.lost += lost;
+                    }
+                    tracing::error!(segment = id, offset, lost, "frames are damaged");
+                }
+                Found::Frame { offset, frame, payload } => {
+                    let payload = &mapping.bytes()[payload];
+                    if !indexed {
+                        segment.frames_end = offset + frame.span_bytes() as u64;
+                        segment.last_lsn = frame.lsn;
+                    }
+                    self.last_lsn = self.last_lsn.max(frame.lsn);
+                    let in_last_group = last_group.is_some_and(|group| offset >= group);
+                    if in_last_group && !payload_is_intact(&frame, payload) {
+                        if frame.lsn <= self.checkpoint_lsn {
+                            // It was durable: the reader will find it damaged and say so.
+                        } else {
+                            report.torn_records += 1;
+                            self.lost += 1;
+                            continue;
+                        }
+                    }
+                    if !indexed {
+                        collected.note(&mut segment, &frame, offset, payload);
+                    }
+                    if frame.lsn > self.checkpoint_lsn {
+                        report.replayed_frames += 1;
+                        self.apply(id, &frame, payload, report);
+                    }
+                }
+            }
+        }
+        if frames.ended_torn() {
+            tracing::warn!(segment = id, offset = frames.end(), "the last group was cut short");
+        }
+        if !indexed {
+            segment.frames_end = segment.frames_end.next_multiple_of(crate::frame::BLOCK_BYTES as u64);
+            for stream in collected.streams.values_mut() {
+                sort_entries(&mut stream.entries);
+            }
+            segment.tombstones = collected.tombstones;
+            segment.index = SegmentIndex::Memory(collected.streams);
+            segment.mapping = Some(Arc::clone(&mapping));
+        }
+        self.segments.insert(id, segment);
+    }
+
+    fn apply(&mut self, id: u64, frame: &Frame, payload: &[u8], report: &mut RecoveryReport) {
+        match frame.kind {
+            Kind::Message => {
+                let stream = self.stream(frame.stream);
+                stream.liveness.insert(frame.sequence);
+                if is_leased(frame) {
+                    stream.leases.insert(frame.sequence, LeaseState::of(frame));
+                }
+                if frame.flags & FLAG_COPY == 0 {
+                    self.prove(frame.stream, frame.sequence + 1, id);
+                }
+                if frame.is_moved()
+                    && let Some((stream, sequence)) = decode_prelude(payload)
+                {
+                    self.kill(stream, sequence);
+                }
+            }
+            Kind::Lease => {
+                let stream = self.stream(frame.stream);
+                if stream.liveness.is_live(frame.sequence) {
+                    stream.leases.insert(frame.sequence, LeaseState::of(frame));
+                }
+            }
+            Kind::Delete => self.kill(frame.stream, frame.sequence),
+            Kind::Purge => {
+                let stream = self.stream(frame.stream);
+                stream.liveness.skip_to(frame.group_hash);
+                stream.liveness.kill_below(frame.sequence);
+                stream.forget_leases_below(frame.sequence);
+                stream.mark_segment = id;
+                self.prove(frame.stream, frame.group_hash, id);
+            }
+            Kind::CatalogPut | Kind::CatalogDelete => {
+                if payload_is_intact(frame, payload) {
+                    self.apply_catalog(id, frame, payload);
+                } else {
+                    report.quarantined_records += 1;
+                }
+            }
+            Kind::Pad => {}
+        }
+    }
+
+    fn apply_catalog(&mut self, id: u64, frame: &Frame, payload: &[u8]) {
+        let (key, value) = payload.split_at(frame.body_start());
+        if frame.kind == Kind::CatalogPut {
+            self.catalog.insert(key.into(), value.into());
+            self.catalog_places.insert(key.into(), CatalogPlace { segment: id });
+            self.catalog_deleted.remove(key);
+        } else {
+            self.catalog.remove(key);
+            self.catalog_places.remove(key);
+            self.catalog_deleted.insert(key.into(), id);
+        }
+    }
+
+    fn stream(&mut self, id: u32) -> &mut Stream {
+        let floor = self.sequence_floor;
+        self.streams.entry(id).or_insert_with(|| Stream::starting_at(floor))
+    }
+
+    fn kill(&mut self, stream: u32, sequence: u64) {
+        let stream = self.stream(stream);
+        stream.liveness.kill(sequence);
+        stream.leases.remove(&sequence);
+    }
+
+    /// Segment `id` proves that everything below `next` was given out.
+    fn prove(&mut self, stream: u32, next: u64, id: u64) {
+        let proven = self.evidence.entry(stream).or_default();
+        if next >= *proven {
+            *proven = next;
+            self.stream(stream).evidence_segment = id;
+        }
+    }
+
+    pub(super) fn finish(mut self, store_id: [u8; 16], report: &mut RecoveryReport) -> Recovered {
+        self.register_runs();
+        if self.lost > 0 {
+            // A lost frame may have given out a sequence of any stream: none of them is given out again.
+            self.sequence_floor += self.lost;
+            for stream in self.streams.values_mut() {
+                let next = stream.liveness.next() + self.lost;
+                stream.liveness.skip_to(next);
+            }
+        }
+        report.quarantined_records += self.give_up_unreachable();
+        self.count_live();
+        for segment in self.segments.values_mut() {
+            if matches!(segment.index, SegmentIndex::Memory(_)) {
+                segment.mapping = None;
+            }
+        }
+        Recovered {
+            store_id,
+            segments: self.segments,
+            retired: Vec::new(),
+            spares: Vec::new(),
+            next_lsn: self.last_lsn + self.lost + 1,
+            next_segment: 0,
+            streams: self.streams,
+            catalog: self.catalog,
+            catalog_places: self.catalog_places,
+            catalog_deleted: self.catalog_deleted,
+            sequence_floor: self.sequence_floor,
+            quarantined: self.quarantined + report.quarantined_records,
+            checkpoints: Checkpoints::default(),
+        }
+    }
+
+    fn register_runs(&mut self) {
+        for (id, segment) in &self.segments {
+            for (stream_id, _) in segment.index.streams(segment.mapping.as_deref()) {
+                let entries = match &segment.index {
+                    SegmentIndex::Footer(footer) => {
+                        let bytes = segment.mapping.as_ref().map_or(&[][..], |m| m.bytes());
+                        footer.entries_unchecked(bytes, stream_id)
+                    }
+                    SegmentIndex::Memory(_) => segment.entries(stream_id),
+                };
+                if let Some(stream) = self.streams.get_mut(&stream_id) {
+                    stream.add_runs(*id, entries);
+                }
+            }
+        }
+    }
+
+    /// Live messages that no segment holds any more are lost; how many.
+    fn give_up_unreachable(&mut self) -> u64 {
+        let mut lost = 0;
+        for (id, stream) in &mut self.streams {
+            let mut covered = stream.liveness.low();
+            let mut gaps = Vec::new();
+            for run in stream.runs() {
+                if run.first > covered {
+                    gaps.push((covered, run.first));
+                }
+                covered = covered.max(run.last() + 1);
+            }
+            gaps.push((covered, stream.liveness.next()));
+            for (from, to) in gaps {
+                while let Some(sequence) = stream.liveness.next_live(from).filter(|found| *found < to) {
+                    stream.liveness.kill(sequence);
+                    stream.leases.remove(&sequence);
+                    lost += 1;
+                }
+            }
+            if lost > 0 {
+                tracing::error!(stream = id, lost, "messages are in no segment any more");
+            }
+        }
+        lost
+    }
+
+    fn count_live(&mut self) {
+        let mut live = BTreeMap::<u64, u64>::new();
+        for stream in self.streams.values() {
+            for run in stream.runs() {
+                *live.entry(run.segment()).or_default() +=
+                    stream.liveness.live_between(run.first, run.last() + 1).min(run.count.into());
+            }
+        }
+        for (id, count) in live {
+            if let Some(segment) = self.segments.get_mut(&id) {
+                segment.live_count = count;
+            }
+        }
+    }
+}
+
+impl Collected {
+    fn note(&mut self, segment: &mut Segment, frame: &Frame, offset: u64, payload: &[u8]) {
+        let tombstone = |stream, sequence| Tombstone {
+            stream: U32::new(stream),
+            flags: U32::new(frame.flags.into()),
+            sequence: U64::new(sequence),
+        };
+        match frame.kind {
+            Kind::Message => {
+                let stream = self.streams.entry(frame.stream).or_default();
+                stream.entries.push(Entry::of(frame, offset));
+                stream.next_sequence = stream.next_sequence.max(frame.sequence + 1);
+                segment.note_message(frame);
+                if frame.is_moved()
+                    && let Some((stream, sequence)) = decode_prelude(payload)
+                {
+                    self.tombstones.push(tombstone(stream, sequence));
+                }
+            }
+            Kind::Delete => self.tombstones.push(tombstone(frame.stream, frame.sequence)),
+            Kind::Purge => {
+                let stream = self.streams.entry(frame.stream).or_default();
+                stream.next_sequence = stream.next_sequence.max(frame.group_hash);
+            }
+            _ => {}
+        }
+    }
+}
