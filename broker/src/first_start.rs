@@ -78,6 +78,9 @@ pub enum FirstStartError {
     /// No certificate could be made.
     #[error(transparent)]
     Certificate(#[from] tls::AuthorityError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     /// The system gives no randomness.
     #[error("the system gives no randomness: {0}")]
     Randomness(getrandom::Error),
@@ -221,7 +224,20 @@ impl SecretsDirectory {
         Ok(made)
     }
 
-    /// The certificate's files, made when there are none yet: for the loopback addresses, this host's name, and `names`.
+    /// TLS of the HTTPS listener: with the certificate that the settings give, or the one that the first start makes for
+    /// the loopback addresses, this host's name, the address listened on and the host of the public URL.
+    ///
+    /// # Errors
+    /// Those of [`SecretsDirectory::certificate`], [`FirstStartError::Tls`]
+    pub fn server_tls(&self, config: &Config) -> Result<tls::ServerTls, FirstStartError> {
+        if let Some((cert_file, key_file)) = config.given_certificate() {
+            return Ok(tls::ServerTls::load(cert_file, key_file)?);
+        }
+        let files = self.certificate(&certificate_names(config))?;
+        Ok(tls::ServerTls::load(&files.server, &files.key)?)
+    }
+
+    /// The certificate's files, made when there are none yet: for the loopback addresses and `names`.
     ///
     /// # Errors
     /// [`FirstStartError::CertificateIncomplete`], [`FirstStartError::Certificate`], [`FirstStartError::File`]
@@ -238,9 +254,7 @@ impl SecretsDirectory {
             return Ok(files);
         }
         make_directory(&folder).map_err(|source| FirstStartError::Directory { path: folder, source })?;
-        let mut names = names.to_vec();
-        names.extend(host_name());
-        let made = tls::make(&names)?;
+        let made = tls::make(names)?;
         secret_file::write(&files.key, made.server_key_pem.as_bytes())?;
         secret_file::write(&files.ca, made.ca_pem.as_bytes())?;
         secret_file::write(&files.server, made.server_pem.as_bytes())?;
@@ -260,6 +274,14 @@ fn make_directory(path: &Path) -> io::Result<()> {
         }
         made => made,
     }
+}
+
+/// The names under which clients may reach this broker, beside loopback.
+fn certificate_names(config: &Config) -> Vec<String> {
+    let address = config.listen.https.socket().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
+    let public: Option<http::Uri> = config.listen.public_url.parse().ok();
+    let public = public.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
+    host_name().into_iter().chain(address.map(|ip| ip.to_string())).chain(public).collect()
 }
 
 fn host_name() -> Option<String> {

@@ -1,2 +1,10 @@
-//! The daemon.
-fn main() {}
+//! `sealq`: the daemon and its commands.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    sealq_broker::cli::run()
+}

@@ -135,3 +135,31 @@ fn only_the_default_profile_counts() {
     secret_file::write(&path, b"[other]\naws_access_key_id = A\n").unwrap();
     assert!(matches!(read_credentials(&path), Err(FirstStartError::Credentials { .. })));
 }
+
+#[test]
+fn the_certificate_names_the_address_and_the_public_host() {
+    let mut config = Config::default();
+    config.listen.https = "10.1.2.3:9324".parse().unwrap();
+    config.listen.public_url = "https://sqs.example.com:8443/x".to_owned();
+    let names = certificate_names(&config);
+    assert!(names.ends_with(&["10.1.2.3".to_owned(), "sqs.example.com".to_owned()]), "{names:?}");
+    config.listen.https = "0.0.0.0:9324".parse().unwrap();
+    config.listen.public_url = "https://[fd00::1]".to_owned();
+    assert!(certificate_names(&config).ends_with(&["fd00::1".to_owned()]));
+    assert!(!certificate_names(&config).contains(&"0.0.0.0".to_owned()));
+}
+
+#[test]
+fn a_given_certificate_is_used_and_none_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = tls::make(&[]).unwrap();
+    let mut config = config(folder.path());
+    config.tls.cert_file = folder.path().join("c.pem");
+    config.tls.key_file = folder.path().join("k.pem");
+    let secrets = SecretsDirectory::open(&config).unwrap();
+    assert!(matches!(secrets.server_tls(&config), Err(FirstStartError::Tls(_))));
+    std::fs::write(&config.tls.cert_file, &made.server_pem).unwrap();
+    std::fs::write(&config.tls.key_file, made.server_key_pem.as_bytes()).unwrap();
+    secrets.server_tls(&config).unwrap();
+    assert!(!secrets.path().join("tls").exists());
+}
