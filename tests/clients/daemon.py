@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 import boto3
@@ -95,6 +96,11 @@ class Broker:
     def crash(self):
         self.kill()
         return self.start()
+
+    def reload(self):
+        """SIGHUP, and the moment it takes."""
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
 
     def log(self):
         return self.log_file.read_text(errors="replace")

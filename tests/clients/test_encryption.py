@@ -1,7 +1,6 @@
 """What encryption at rest means: which form lies on disk, which keys are called for, which transport is asked for."""
 
-import base64
-import hashlib
+import concurrent.futures
 import json
 import time
 import uuid
@@ -11,33 +10,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import wire
-from conftest import arn_of, attributes, name_of, receive, receive_none, refused
-
-SEALED_FIELDS = ("nonce", "aad", "ciphertext", "wrapped_key", "kms_key_arn", "context_arn", "envelope_id")
-
-
-def records(broker, url):
-    return broker.inspect(name_of(url))
-
-
-def field(record, name):
-    return base64.b64decode(record[name])
-
-
-def open_record(kms, record):
-    """Opens a stored record with nothing but Decrypt and AES-256-GCM; returns the body."""
-    context = {"aws:sqs:arn": record["context_arn"]}
-    key = kms.decrypt(CiphertextBlob=field(record, "wrapped_key"), EncryptionContext=context)["Plaintext"]
-    assert len(key) == 32
-    plaintext = AESGCM(key).decrypt(field(record, "nonce"), field(record, "ciphertext"), field(record, "aad"))
-    body, digest = plaintext[:-16], plaintext[-16:]
-    assert hashlib.md5(body).digest() == digest
-    return body.decode()
-
-
-def sealed(record):
-    return {name: record[name] for name in SEALED_FIELDS}
-
+from conftest import USERS, arn_of, attributes, name_of, receive, receive_none, refused
+from stored_record import field, open_record, records
 
 # Modes and backlog
 
@@ -73,7 +47,7 @@ def test_sse_132_a_wrapped_key_is_bound_to_its_queue(broker, sqs, kms, key, queu
     refused("InvalidCiphertextException", kms.decrypt, **call)
 
 
-def test_sse_43_to_sse_49_the_form_on_disk_is_that_of_the_moment_of_sending(broker, sqs, kms, key, queue):
+def test_sse_43_sse_45_sse_46_sse_48_sse_49_the_form_on_disk_is_that_of_the_moment_of_sending(broker, sqs, kms, key, queue):
     url = queue(SqsManagedSseEnabled="false")
     sqs.send_message(QueueUrl=url, MessageBody="plain")
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": key["KeyId"]})
@@ -148,43 +122,93 @@ def test_sse_134_equal_bodies_have_different_ciphertexts(broker, sqs, queue):
     assert len({record["nonce"] for record in found}) == 10
 
 
-# Dead letters
+def test_sse_44_what_was_sent_in_clear_needs_no_key(broker, sqs, user, key, queue):
+    url = queue(SqsManagedSseEnabled="false")
+    sqs.send_message(QueueUrl=url, MessageBody="plain")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": key["KeyId"]})
+    assert receive(user("sqs-only"), url)[0]["Body"] == "plain"
+    assert broker.kms_calls(name_of(url)) == 0
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
-@pytest.mark.parametrize("managed", [False, True], ids=["kms", "managed"])
-def test_sse_55_sse_56_sse_62_sse_64_sse_65_a_move_keeps_the_envelope(broker, sqs, queue, fifo, managed):
-    shape = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if fifo else {}
-    encryption = {"SqsManagedSseEnabled": "true"} if managed else {"KmsMasterKeyId": "alias/aws/sqs"}
-    group = {"MessageGroupId": "g"} if fifo else {}
-    off = {"SqsManagedSseEnabled": "false"}
-    for source_sse, dead_sse, mode in [(encryption, off, "managed" if managed else "kms"), (off, encryption, "none")]:
-        dead = queue(**shape, **dead_sse)
-        redrive = json.dumps({"deadLetterTargetArn": arn_of(dead), "maxReceiveCount": 1})
-        source = queue(RedrivePolicy=redrive, **shape, **source_sse)
-        sqs.send_message(QueueUrl=source, MessageBody="moved", **group)
-        (before,) = records(broker, source)
-        receive(sqs, source, VisibilityTimeout=0)
-        assert receive_none(sqs, source)
-        (after,) = records(broker, dead)
-        assert before["mode"] == after["mode"] == mode and sealed(before) == sealed(after)
-        assert receive(sqs, dead, VisibilityTimeout=0)[0]["Body"] == "moved"
-        sqs.start_message_move_task(SourceArn=arn_of(dead))
-        assert receive(sqs, source)[0]["Body"] == "moved"
-        (back,) = records(broker, source)
-        assert sealed(back) == sealed(before) and back["message_id"] != before["message_id"]
+def test_sse_47_what_was_sealed_needs_its_key_after_sse_is_off(sqs, user, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="sealed")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": ""})
+    refused("KMS.AccessDeniedException", user("sqs-only").receive_message, QueueUrl=url, status=400)
+    assert receive(user("admin"), url)[0]["Body"] == "sealed"
 
 
-def test_sse_58_a_moved_message_is_opened_with_its_first_queue_as_context(broker, sqs, kms, key, queue):
-    dead = queue(SqsManagedSseEnabled="false")
-    redrive = json.dumps({"deadLetterTargetArn": arn_of(dead), "maxReceiveCount": 1})
-    source = queue(RedrivePolicy=redrive, KmsMasterKeyId=key["KeyId"])
-    sqs.send_message(QueueUrl=source, MessageBody="moved")
-    receive(sqs, source, VisibilityTimeout=0)
-    assert receive_none(sqs, source)
-    (record,) = records(broker, dead)
-    assert record["context_arn"] == arn_of(source) and record["queue_arn"] == arn_of(dead)
-    assert open_record(kms, record) == "moved"
+def test_sse_52_a_consumer_gets_what_its_keys_open(sqs, user, kms, queue):
+    mine, other = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    grantee = "arn:aws:iam::000000000000:user/sqs-only"
+    kms.create_grant(KeyId=mine, GranteePrincipal=grantee, Operations=["Decrypt"])
+    url = queue(KmsMasterKeyId=other)
+    sqs.send_message(QueueUrl=url, MessageBody="other")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": mine})
+    sqs.send_message(QueueUrl=url, MessageBody="mine")
+    reply = user("sqs-only").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    assert [message["Body"] for message in reply["Messages"]] == ["mine"]
+    assert [message["Body"] for message in receive(sqs, url)] == ["other"]
+
+
+def test_sse_53_attribute_changes_rewrite_nothing(broker, sqs, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"])
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    before = records(broker, url)
+    for change in ({"KmsMasterKeyId": "alias/aws/sqs"}, {"SqsManagedSseEnabled": "true"}, {"SqsManagedSseEnabled": "false"}):
+        sqs.set_queue_attributes(QueueUrl=url, Attributes=change)
+    assert records(broker, url) == before
+
+
+def test_sse_31_sse_32_sse_33_metadata_is_readable_without_the_key(user, sqs, key, queue):
+    url = queue(KmsMasterKeyId=key["KeyId"], KmsDataKeyReusePeriodSeconds="60")
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    found = attributes(user("sqs-only"), url)
+    assert (found["KmsMasterKeyId"], found["KmsDataKeyReusePeriodSeconds"]) == (key["KeyId"], "60")
+    assert found["ApproximateNumberOfMessages"] == "1"
+
+
+def test_sse_98_sse_135_old_messages_open_after_rotation_and_a_moved_alias(broker, sqs, kms, queue):
+    first, second = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    alias = f"alias/{uuid.uuid4()}"
+    kms.create_alias(AliasName=alias, TargetKeyId=first["KeyId"])
+    url = queue(KmsMasterKeyId=alias)
+    sqs.send_message(QueueUrl=url, MessageBody="before")
+    kms.rotate_key_on_demand(KeyId=first["KeyId"])
+    kms.update_alias(AliasName=alias, TargetKeyId=second["KeyId"])
+    # Another principal asks for a data key of its own: it comes from the new target at once.
+    kms.create_grant(
+        KeyId=second["KeyId"],
+        GranteePrincipal="arn:aws:iam::000000000000:user/admin",
+        Operations=["GenerateDataKey", "Decrypt"],
+    )
+    admin = broker.client(credentials=USERS["admin"][1:3])
+    admin.send_message(QueueUrl=url, MessageBody="after")
+    assert [record["kms_key_arn"] for record in records(broker, url)] == [first["Arn"], second["Arn"]]
+    assert sorted(message["Body"] for message in receive(sqs, url, 2)) == ["after", "before"]
+
+
+def test_sse_91_sse_129_concurrent_first_sends_make_one_key(own_broker):
+    own_broker.start()
+    clients = [own_broker.client() for _ in range(10)]
+    url = clients[0].create_queue(QueueName="q", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    with concurrent.futures.ThreadPoolExecutor(50) as pool:
+        sends = [pool.submit(clients[i % 10].send_message, QueueUrl=url, MessageBody=str(i)) for i in range(50)]
+        assert all(send.result()["MessageId"] for send in sends)
+    assert len(own_broker.client("kms").list_keys()["Keys"]) == 1
+    assert (own_broker.kms_calls("q", "GenerateDataKey"), own_broker.kms_calls("q", "Decrypt")) == (1, 1)
+
+
+def test_sse_84_every_account_has_a_default_key_of_its_own(broker, sqs, user, queue, queue_name):
+    sqs.send_message(QueueUrl=queue(KmsMasterKeyId="alias/aws/sqs"), MessageBody="x")
+    given = {"KmsMasterKeyId": "alias/aws/sqs"}
+    url = user("foreigner").create_queue(QueueName=queue_name(), Attributes=given)["QueueUrl"]
+    user("foreigner").send_message(QueueUrl=url, MessageBody="x")
+    arns = {
+        broker.client("kms").describe_key(KeyId="alias/aws/sqs")["KeyMetadata"]["Arn"],
+        user("foreigner", "kms").describe_key(KeyId="alias/aws/sqs")["KeyMetadata"]["Arn"],
+    }
+    assert len(arns) == 2 and {arn.split(":")[4] for arn in arns} == {"000000000000", "111111111111"}
 
 
 # Transport

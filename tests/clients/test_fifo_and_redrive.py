@@ -109,7 +109,7 @@ def move_to_dead_letters(sqs, source):
 
 @encrypted_or_not
 @pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
-def test_sse_61_a_message_received_too_often_goes_to_the_dead_letter_queue(sqs, queue, kind, fifo):
+def test_a_message_received_too_often_goes_to_the_dead_letter_queue(sqs, queue, kind, fifo):
     shape = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if fifo else {}
     dead = queue(**shape)
     source = queue(RedrivePolicy=redrive(dead), **shape, **KINDS[kind])

@@ -149,11 +149,12 @@ def test_kms_10_a_policy_that_locks_its_author_out_is_refused(kms, key):
     assert "key-default-1" in kms.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"]
 
 
-def test_kms_11_and_kms_12_the_managed_key_is_out_of_reach(kms, sqs, queue):
+def test_kms_11_kms_12_sse_93_sse_94_sse_96_sse_100_the_managed_key_is_out_of_reach(kms, sqs, queue):
     url = queue(KmsMasterKeyId="alias/aws/sqs")
     sqs.send_message(QueueUrl=url, MessageBody="makes the key")
     managed = kms.describe_key(KeyId="alias/aws/sqs")["KeyMetadata"]
     assert managed["KeyManager"] == "AWS"
+    assert kms.get_key_rotation_status(KeyId=managed["KeyId"])["KeyRotationEnabled"]
     calls = [
         (kms.disable_key, {"KeyId": managed["KeyId"]}),
         (kms.schedule_key_deletion, {"KeyId": managed["KeyId"]}),

@@ -1,0 +1,33 @@
+"""Stored records as `sealq inspect --json` prints them, and how anybody with kms:Decrypt opens one."""
+
+import base64
+import hashlib
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from conftest import name_of
+
+SEALED_FIELDS = ("nonce", "aad", "ciphertext", "wrapped_key", "kms_key_arn", "context_arn", "envelope_id")
+
+
+def records(broker, url):
+    return broker.inspect(name_of(url))
+
+
+def field(record, name):
+    return base64.b64decode(record[name])
+
+
+def open_record(kms, record):
+    """Opens a stored record with nothing but Decrypt and AES-256-GCM; returns the body."""
+    context = {"aws:sqs:arn": record["context_arn"]}
+    key = kms.decrypt(CiphertextBlob=field(record, "wrapped_key"), EncryptionContext=context)["Plaintext"]
+    assert len(key) == 32
+    plaintext = AESGCM(key).decrypt(field(record, "nonce"), field(record, "ciphertext"), field(record, "aad"))
+    body, digest = plaintext[:-16], plaintext[-16:]
+    assert hashlib.md5(body).digest() == digest
+    return body.decode()
+
+
+def sealed(record):
+    return {name: record[name] for name in SEALED_FIELDS}
