@@ -10,6 +10,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sealq_config::{Config, Secret};
+use sealq_crypto::entropy::SystemEntropy;
+use sealq_crypto::root_key::{RootFile, RootFileError, RootKey};
 use zeroize::Zeroizing;
 
 use crate::tls;
@@ -67,6 +69,14 @@ pub enum FirstStartError {
         /// The file.
         path: PathBuf,
     },
+    /// The root key file is damaged, or needs a passphrase.
+    #[error("{}: {source}", path.display())]
+    RootKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: RootFileError,
+    },
     /// Only a part of the certificate's files is there.
     #[error("{} is missing beside the other files of {}: put it back, or remove them all to have new ones made", missing.display(), folder.display())]
     CertificateIncomplete {
@@ -89,7 +99,7 @@ pub enum FirstStartError {
 impl FirstStartError {
     /// Whether the data cannot be opened safely (exit 3), as opposed to a setting that must change (exit 2).
     pub fn is_about_data(&self) -> bool {
-        matches!(self, Self::RootKeyGone { .. })
+        matches!(self, Self::RootKeyGone { .. } | Self::RootKey { .. })
     }
 }
 
@@ -175,28 +185,26 @@ impl SecretsDirectory {
         &self.path
     }
 
-    /// The bytes of `file` (the root key), made by `make` when there are none yet and `data_dir` holds no log.
+    /// The root key, made when there is none yet and `data_dir` holds no log.
     ///
     /// # Errors
-    /// [`FirstStartError::RootKeyGone`], [`FirstStartError::File`]
-    pub fn root_key_bytes(
-        &self,
-        file: &Path,
-        data_dir: &Path,
-        make: impl FnOnce() -> Zeroizing<Vec<u8>>,
-    ) -> Result<Zeroizing<Vec<u8>>, FirstStartError> {
-        if let Some(bytes) = secret_file::read(file)? {
-            return Ok(bytes);
-        }
-        if holds_log(data_dir) {
-            return Err(FirstStartError::RootKeyGone {
-                root_key_file: file.to_owned(),
-                data_dir: data_dir.to_owned(),
-            });
-        }
-        let bytes = make();
-        secret_file::write(file, &bytes)?;
-        Ok(bytes)
+    /// [`FirstStartError::RootKeyGone`], [`FirstStartError::RootKey`], [`FirstStartError::File`]
+    pub fn root_key(&self, config: &Config) -> Result<RootKey, FirstStartError> {
+        let path = config.root_key_file();
+        let refuse = |source| FirstStartError::RootKey { path: path.clone(), source };
+        let bytes = match secret_file::read(&path)? {
+            Some(bytes) => bytes,
+            None if holds_log(&config.data_dir) => {
+                let data_dir = config.data_dir.clone();
+                return Err(FirstStartError::RootKeyGone { root_key_file: path, data_dir });
+            }
+            None => {
+                let bytes = RootFile::generate(&mut SystemEntropy).map_err(refuse)?;
+                secret_file::write(&path, &bytes)?;
+                bytes
+            }
+        };
+        RootFile::parse(&bytes).and_then(|file| file.unlock(None)).map_err(refuse)
     }
 
     /// The root access key, made when there is none yet.
@@ -280,7 +288,8 @@ fn make_directory(path: &Path) -> io::Result<()> {
 fn certificate_names(config: &Config) -> Vec<String> {
     let address = config.listen.https.socket().map(|address| address.ip()).filter(|ip| !ip.is_unspecified());
     let public: Option<http::Uri> = config.listen.public_url.parse().ok();
-    let public = public.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
+    let public =
+        public.as_ref().and_then(http::Uri::host).map(|host| host.trim_matches(['[', ']']).to_owned());
     host_name().into_iter().chain(address.map(|ip| ip.to_string())).chain(public).collect()
 }
 

@@ -18,7 +18,9 @@ const OWN_CRATES: [&str; 5] = ["sealq_broker", "sealq_api", "sealq_config", "sea
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The filter is none.
-    #[error("{FILTER_VARIABLE}: {0}; allowed: a level (error, warn, info, debug, trace), or target=level with commas between")]
+    #[error(
+        "{FILTER_VARIABLE}: {0}; allowed: a level (error, warn, info, debug, trace), or target=level with commas between"
+    )]
     Filter(#[from] ParseError),
     /// The form is unknown.
     #[error("{FORMAT_VARIABLE}: `{found}` is unknown; allowed: text, json")]

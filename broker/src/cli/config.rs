@@ -37,8 +37,14 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
                 .map(|setting| (format!("{} = {}", setting.key, setting.value), setting.origin.to_string()))
                 .collect();
             // Long lists would push every comment off the screen.
-            let width = lines.iter().map(|(line, _)| line.len()).filter(|width| *width < 60).max().unwrap_or(0);
-            data(&lines.iter().map(|(line, origin)| format!("{line:width$}  # {origin}\n")).collect::<String>())
+            let width =
+                lines.iter().map(|(line, _)| line.len()).filter(|width| *width < 60).max().unwrap_or(0);
+            data(
+                &lines
+                    .iter()
+                    .map(|(line, origin)| format!("{line:width$}  # {origin}\n"))
+                    .collect::<String>(),
+            )
         }
     }
 }

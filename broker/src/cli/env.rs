@@ -43,7 +43,10 @@ pub fn run(sources: &Sources, arguments: &Arguments) -> Exit {
     let credentials = credentials_file(&config.secrets_dir);
     if !credentials.exists() {
         let start = "start it once with `sealq serve`";
-        say(&format!("sealq: {} is not there: the broker was never started here; {start}", credentials.display()));
+        say(&format!(
+            "sealq: {} is not there: the broker was never started here; {start}",
+            credentials.display()
+        ));
         return Exit::Failed;
     }
     let Some(endpoint) = arguments.endpoint.clone().or_else(|| endpoint(&config)) else {
@@ -98,11 +101,13 @@ pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
 fn rendered(shell: Shell, variables: &[(&'static str, String)]) -> String {
     match shell {
         Shell::Sh => {
-            let exports = variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted_sh(value)));
+            let exports =
+                variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted_sh(value)));
             exports.chain([format!("unset {}\n", CLEARED.join(" "))]).collect()
         }
         Shell::Fish => {
-            let exports = variables.iter().map(|(name, value)| format!("set -gx {name} {}\n", quoted_fish(value)));
+            let exports =
+                variables.iter().map(|(name, value)| format!("set -gx {name} {}\n", quoted_fish(value)));
             exports.chain(CLEARED.map(|name| format!("set -e {name}\n"))).collect()
         }
         Shell::Json => {

@@ -65,7 +65,8 @@ pub fn run(sources: &Sources, arguments: &Arguments) -> Exit {
 /// The listener to ask, not the public URL: what stands between is not asked about.
 fn listener(config: &Config) -> Option<String> {
     let http = config.listen.http.socket().map(|address| ("http", address));
-    let (scheme, address) = http.or_else(|| config.listen.https.socket().map(|address| ("https", address)))?;
+    let (scheme, address) =
+        http.or_else(|| config.listen.https.socket().map(|address| ("https", address)))?;
     (address.port() != 0).then(|| format!("{scheme}://{}", super::env::reachable(address)))
 }
 
@@ -85,7 +86,8 @@ fn ask(url: &str) -> Result<(), HealthcheckError> {
     let status = if tls {
         let failed = |source| HealthcheckError::Tls { url: url.to_owned(), source };
         let name = ServerName::try_from(host.to_owned()).map_err(|_| no_url())?;
-        let client = ClientConnection::new(Arc::new(client_config().map_err(failed)?), name).map_err(failed)?;
+        let client =
+            ClientConnection::new(Arc::new(client_config().map_err(failed)?), name).map_err(failed)?;
         status_line(StreamOwned::new(client, stream), &request)
     } else {
         status_line(stream, &request)

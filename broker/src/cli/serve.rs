@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask};
-use sealq_config::Loaded;
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask,
+};
 use sd_notify::NotifyState;
+use sealq_config::Loaded;
 use tracing::warn;
 
 use super::{Exit, Sources, env, say, say_error, settings};
@@ -66,7 +68,11 @@ fn env_command(sources: &Sources, loaded: &Loaded) -> EnvCommand {
     if let Some(secrets_dir) = &sources.secrets_dir {
         words.extend(["--secrets-dir".to_owned(), absolute(secrets_dir).display().to_string()]);
     }
-    EnvCommand { words, public_url: loaded.config.listen.public_url.clone(), fixed: env::endpoint(&loaded.config) }
+    EnvCommand {
+        words,
+        public_url: loaded.config.listen.public_url.clone(),
+        fixed: env::endpoint(&loaded.config),
+    }
 }
 
 struct EnvCommand {
@@ -118,7 +124,8 @@ fn harden() {
     // Each connection is a file; the usual soft limit of 1024 is below the default of limits.connections.
     let files = getrlimit(Resource::Nofile);
     if files.current != files.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })
     {
         warn!(%error, "the limit of open files cannot be raised");
     }

@@ -19,8 +19,7 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let secrets = SecretsDirectory::open(&config).unwrap();
     assert_eq!(mode(secrets.path()), 0o700);
     let root_key_file = config.root_key_file();
-    let key =
-        secrets.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![7; 32])).unwrap();
+    let key = secrets.root_key(&config).unwrap().fingerprint();
     let credentials = secrets.root_credentials().unwrap();
     let files = secrets.certificate(&[]).unwrap();
     for file in [&root_key_file, &credentials_file(secrets.path()), &files.ca, &files.server, &files.key] {
@@ -30,9 +29,7 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let certificate = std::fs::read(&files.server).unwrap();
 
     let again = SecretsDirectory::open(&config).unwrap();
-    let key_again =
-        again.root_key_bytes(&root_key_file, &config.data_dir, || Zeroizing::new(vec![8; 32])).unwrap();
-    assert_eq!(key, key_again);
+    assert_eq!(key, again.root_key(&config).unwrap().fingerprint());
     let credentials_again = again.root_credentials().unwrap();
     assert_eq!(credentials.access_key_id, credentials_again.access_key_id);
     assert_eq!(credentials.secret_access_key, credentials_again.secret_access_key);
@@ -88,9 +85,7 @@ fn no_root_key_is_made_for_data_that_exists() {
         let segment = config.data_dir.join(segment);
         std::fs::create_dir_all(segment.parent().unwrap()).unwrap();
         std::fs::write(&segment, b"x").unwrap();
-        let error = secrets
-            .root_key_bytes(&config.root_key_file(), &config.data_dir, || Zeroizing::new(vec![7; 32]))
-            .unwrap_err();
+        let error = secrets.root_key(&config).err().unwrap();
         assert!(error.is_about_data(), "{error}");
         assert!(error.to_string().contains("root.key"), "{error}");
         assert!(!config.root_key_file().exists());
@@ -98,16 +93,17 @@ fn no_root_key_is_made_for_data_that_exists() {
 }
 
 #[test]
-fn a_root_key_that_others_may_read_is_refused() {
+fn a_root_key_that_others_may_read_or_that_is_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
     let secrets = SecretsDirectory::open(&config).unwrap();
     std::fs::write(config.root_key_file(), [7; 32]).unwrap();
     std::fs::set_permissions(config.root_key_file(), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let error = secrets
-        .root_key_bytes(&config.root_key_file(), &config.data_dir, || Zeroizing::new(vec![8; 32]))
-        .unwrap_err();
+    let error = secrets.root_key(&config).err().unwrap();
     assert!(matches!(error, FirstStartError::File(SecretFileError::OpenToOthers { .. })), "{error}");
+    std::fs::set_permissions(config.root_key_file(), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let error = secrets.root_key(&config).err().unwrap();
+    assert!(matches!(error, FirstStartError::RootKey { .. }) && error.is_about_data(), "{error}");
 }
 
 #[test]
