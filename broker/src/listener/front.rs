@@ -23,6 +23,10 @@ const REQUEST_OVERHEAD_BYTES: u64 = 4 << 10;
 /// Of a body that is refused so much is read and thrown away, so that a client that writes before it reads
 /// learns the reason. It takes no memory.
 const DRAIN_BYTES_MAX: u64 = 4 * BODY_BYTES_MAX as u64;
+/// Scrapers are few.
+const METRICS_CONNECTIONS_MAX: usize = 64;
+/// Scrapes have no bodies.
+const METRICS_INFLIGHT_MAX: ByteSize = ByteSize::mib(1);
 
 /// Limits of the HTTPS and HTTP listeners together.
 #[derive(Clone, Debug)]
@@ -42,6 +46,15 @@ impl FrontLimits {
             connections: limits.connections,
             memory_inflight: limits.memory_inflight,
             trusted_proxies: trusted_proxies.to_vec(),
+        }
+    }
+
+    /// For the metrics listener: it has limits of its own, so that a broker under load can still be looked at.
+    pub const fn for_metrics() -> Self {
+        Self {
+            connections: METRICS_CONNECTIONS_MAX,
+            memory_inflight: METRICS_INFLIGHT_MAX,
+            trusted_proxies: Vec::new(),
         }
     }
 }
