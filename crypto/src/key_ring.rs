@@ -267,6 +267,15 @@ impl<S: KeyService> KeyRing<S> {
         (self.sealing.read().len(), self.opening.read().unwrapped.len())
     }
 
+    /// Makes a cached key behave as if it had sealed `used` messages.
+    #[cfg(test)]
+    fn spend_sealing_key(&self, principal: &str, stream: u32, used: u64) {
+        let mut sealing = self.sealing.write();
+        let entry = sealing.get(principal, &stream, 0).unwrap();
+        let (setting, key) = (entry.setting.clone(), entry.key.nearly_spent_copy(used));
+        sealing.insert(principal, stream, SealingEntry { setting, key: Arc::new(key) }, 0);
+    }
+
     fn cached_sealing_key(
         &self,
         now_ms: u64,
@@ -507,3 +516,12 @@ impl<S: KeyService> fmt::Debug for KeyRing<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod opening_tests;
+#[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod scripted_service;
+#[cfg(test)]
+mod sealing_tests;

@@ -122,10 +122,15 @@ impl SealingKey {
         self.nonces.spent()
     }
 
-    /// Makes the key behave as if it had sealed `used` messages.
+    /// The key as if it had sealed `used` messages.
     #[cfg(test)]
-    pub(crate) fn nearly_spent(self, used: u64) -> Self {
-        Self { nonces: NonceCounter::nearly_spent(used), ..self }
+    pub(crate) fn nearly_spent_copy(&self, used: u64) -> Self {
+        Self {
+            key: Arc::clone(&self.key),
+            names: Arc::clone(&self.names),
+            nonces: NonceCounter::nearly_spent(used),
+            generated_at_ms: self.generated_at_ms,
+        }
     }
 }
 

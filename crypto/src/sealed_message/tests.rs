@@ -235,7 +235,7 @@ fn the_greatest_body_fits_and_one_byte_more_does_not() {
 #[test]
 fn a_data_key_seals_its_last_message_and_then_no_more() {
     let (sealing, opening) = kms_pair();
-    let sealing = sealing.nearly_spent(SEALS_PER_KEY_MAX - 1);
+    let sealing = sealing.nearly_spent_copy(SEALS_PER_KEY_MAX - 1);
     assert!(!sealing.retired());
     let bytes = sealed(&sealing, &draft(b"", b"last"));
     assert!(sealing.retired());
