@@ -13,6 +13,7 @@ mod catalog_entry;
 pub mod cryptography;
 pub mod grant;
 pub mod identifier;
+pub mod import;
 pub mod key;
 pub mod kms_error;
 pub mod lifecycle;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{self, Action};
 use super::catalog_entry::{Entry, EntryName};
-use super::key::{KeyId, KeyManager, Scope};
+use super::key::{Key, KeyId, Scope};
 use super::kms_error::KmsError;
 use super::metadata::AliasListEntry;
 use super::page::{Listed, Page};
@@ -87,10 +87,11 @@ impl KeyStore {
     ) -> Result<Mutation, KmsError> {
         check_name(name)?;
         let alias_key = AliasKey::new(scope, name);
-        self.check_target(scope, target, Action::CreateAlias)?;
+        let of = self.check_target(scope, target, Action::CreateAlias)?;
         if self.aliases.contains_key(&alias_key) {
             return Err(KmsError::AliasExists { arn: scope.alias_arn(name) });
         }
+        self.check_room(of)?;
         self.put_alias(
             Alias { key: alias_key, target, created_at_ms: now_ms, updated_at_ms: now_ms },
             entropy,
@@ -109,7 +110,7 @@ impl KeyStore {
         check_name(name)?;
         let old = self.key(self.alias_target(scope, name)?)?;
         let new = self.check_target(scope, target, Action::UpdateAlias)?;
-        if (old.is_symmetric(), old.usage) != (new, self.key(target)?.usage) {
+        if (old.is_symmetric(), old.usage) != (new.is_symmetric(), new.usage) {
             return Err(KmsError::Validation(format!(
                 "Alias {} must be updated to a key of the same type and usage.",
                 scope.alias_arn(name)
@@ -118,6 +119,7 @@ impl KeyStore {
         if old.id == target {
             return Ok(Mutation::default());
         }
+        self.check_room(new)?;
         let alias_key = AliasKey::new(scope, name);
         let created_at_ms = self.aliases.get(&alias_key).map_or(now_ms, |alias| alias.created_at_ms);
         self.put_alias(Alias { key: alias_key, target, created_at_ms, updated_at_ms: now_ms }, entropy)
@@ -155,21 +157,25 @@ impl KeyStore {
         }))
     }
 
-    /// Whether the new target can take the alias; says whether it is symmetric.
-    fn check_target(&self, scope: &Scope, target: KeyId, action: Action) -> Result<bool, KmsError> {
+    /// The key, if an alias of `scope` may stand for it.
+    fn check_target(&self, scope: &Scope, target: KeyId, action: Action) -> Result<&Key, KmsError> {
         let key = self.key(target)?;
         if key.scope != *scope {
             return Err(KmsError::KeyNotFound { arn: scope.key_arn(&target.to_string()) });
         }
         action::check(action, key)?;
-        if key.manager == KeyManager::Customer && self.aliases_of(target).count() >= ALIASES_PER_KEY_MAX {
-            return Err(KmsError::LimitExceeded {
+        Ok(key)
+    }
+
+    fn check_room(&self, key: &Key) -> Result<(), KmsError> {
+        match self.aliases_of(key.id).count() < ALIASES_PER_KEY_MAX {
+            true => Ok(()),
+            false => Err(KmsError::LimitExceeded {
                 what: "Aliases per key",
                 limit: ALIASES_PER_KEY_MAX,
                 of: key.arn(),
-            });
+            }),
         }
-        Ok(key.is_symmetric())
     }
 
     fn put_alias(&self, alias: Alias, entropy: &mut dyn Entropy) -> Result<Mutation, KmsError> {

@@ -69,7 +69,7 @@ impl Scope {
 macro_rules! wire_names {
     ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $type { $($(#[$variant_doc])* #[doc = concat!("`", $name, "`")] $variant),+ }
 
         impl $type {
@@ -156,6 +156,10 @@ wire_names! {
 pub(crate) struct MaterialSecret([u8; 32]);
 
 impl MaterialSecret {
+    pub(crate) const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::action::Action;
 use super::key::{KeyUsage, Origin};
 use crate::entropy::EntropyError;
+use crate::key_service::{KeyServiceError, Refusal};
 
 const ALIAS_PREFIX_TEXT: &str = "Alias must start with the prefix \"alias/\". Please see \
      https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html";
@@ -275,8 +276,48 @@ impl KmsError {
     }
 }
 
+/// What the queue side makes of a refusal of the embedded key service.
+impl From<KmsError> for KeyServiceError {
+    fn from(error: KmsError) -> Self {
+        let kind = match &error {
+            KmsError::Internal { .. } => return Self::Unreachable { message: error.to_string() },
+            KmsError::KeyNotFound { .. }
+            | KmsError::InvalidKeyId { .. }
+            | KmsError::OtherRegion { .. }
+            | KmsError::AliasNotFound { .. }
+            | KmsError::InvalidArn { .. } => Refusal::NotFound,
+            KmsError::Disabled { .. } => Refusal::Disabled,
+            KmsError::KeyUsage { .. } | KmsError::NotSymmetric { .. } => Refusal::InvalidKeyUsage,
+            KmsError::InvalidCiphertext | KmsError::IncorrectKey => Refusal::InvalidCiphertext,
+            KmsError::AccessDenied { .. } => Refusal::AccessDenied,
+            _ => Refusal::InvalidState,
+        };
+        Self::Refused { kind, message: error.to_string() }
+    }
+}
+
 impl From<EntropyError> for KmsError {
     fn from(error: EntropyError) -> Self {
         Self::Internal { reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_side_tells_a_no_from_an_outage() {
+        let kind = |error: KmsError| match KeyServiceError::from(error) {
+            KeyServiceError::Refused { kind, .. } => Some(kind),
+            _ => None,
+        };
+        let arn = || String::from("arn");
+        assert_eq!(kind(KmsError::Disabled { arn: arn() }), Some(Refusal::Disabled));
+        assert_eq!(kind(KmsError::PendingDeletion { arn: arn() }), Some(Refusal::InvalidState));
+        assert_eq!(kind(KmsError::KeyNotFound { arn: arn() }), Some(Refusal::NotFound));
+        assert_eq!(kind(KmsError::InvalidCiphertext), Some(Refusal::InvalidCiphertext));
+        assert_eq!(kind(KmsError::Internal { reason: arn() }), None);
+        assert!(KmsError::Internal { reason: arn() }.is_service_fault());
     }
 }

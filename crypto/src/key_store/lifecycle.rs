@@ -162,6 +162,11 @@ impl KeyStore {
         Ok(KeyMetadata::of(self.key(key)?))
     }
 
+    /// Whose key it is: the account that pays and whose key policy counts.
+    pub fn owner(&self, key: KeyId) -> Result<&Scope, KmsError> {
+        Ok(&self.key(key)?.scope)
+    }
+
     /// ARN of a key.
     pub fn key_arn(&self, key: KeyId) -> Result<String, KmsError> {
         Ok(self.key(key)?.arn())

@@ -22,6 +22,8 @@ pub enum SubKey {
     Deduplication,
     /// Authenticates page tokens.
     PageToken,
+    /// Seals session tokens.
+    SessionToken,
     /// Names imported key material, and checks that the same bytes came back.
     ImportedMaterial,
     /// Authenticates import tokens.
@@ -35,6 +37,7 @@ impl SubKey {
             Self::ReceiptHandle => b"sealq receipt handle v1",
             Self::Deduplication => b"sealq deduplication v1",
             Self::PageToken => b"sealq page token v1",
+            Self::SessionToken => b"sealq session token v1",
             Self::ImportedMaterial => b"sealq imported material v1",
             Self::ImportToken => b"sealq import token v1",
         }

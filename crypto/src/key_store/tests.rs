@@ -354,6 +354,8 @@ fn a_key_has_at_most_fifty_aliases() {
     }
     let over = bench.store.prepare_create_alias(&scope(), "alias/over", key, NOW_MS, &mut SystemEntropy);
     assert_eq!(over.unwrap_err().name(), "LimitExceededException");
+    let same = bench.store.prepare_update_alias(&scope(), "alias/0", key, NOW_MS, &mut SystemEntropy);
+    assert!(same.unwrap().is_empty());
 }
 
 fn new_grant(constraint: Option<GrantConstraint>, name: Option<&str>) -> NewGrant {
