@@ -51,7 +51,6 @@ enum Step {
 impl Log {
     /// One bounded step of maintenance.
     pub(crate) fn compact_step(&mut self) {
-        self.retire_drained();
         if self.staged_bytes() > STAGED_BYTES_MAX {
             return;
         }
@@ -69,6 +68,7 @@ impl Log {
                     found.drained_lsn = drained_lsn;
                     found.live_count = 0;
                 }
+                self.draining.push(segment);
                 self.maintenance_due = true;
             }
             Ok(Step::Blocked) => self.block(segment),
@@ -279,28 +279,24 @@ impl Log {
     }
 
     /// Hands to the keeper what nothing needs any more.
-    fn retire_drained(&mut self) {
+    pub(crate) fn retire_drained(&mut self) {
         let durable = self.durable_lsn().0;
-        let (_, checkpoint_segment) = self.checkpoints.durable;
+        let (checkpoint_lsn, checkpoint_segment) = self.checkpoints.durable;
         let mut waits_for_checkpoint = false;
-        let mut jobs = Vec::new();
-        for segment in self.segments.values_mut().filter(|s| s.state == SegmentState::Draining) {
-            if segment.drained_lsn > durable {
-                continue;
+        let mut still_draining = Vec::new();
+        for id in std::mem::take(&mut self.draining) {
+            let Some(segment) = self.segments.get_mut(&id) else { continue };
+            let in_checkpoint = id < checkpoint_segment && segment.drained_lsn <= checkpoint_lsn;
+            let is_read = segment.mapping.as_ref().is_some_and(|mapping| Arc::strong_count(mapping) > 1);
+            if segment.drained_lsn <= durable && in_checkpoint && !is_read {
+                segment.state = SegmentState::Retiring;
+                self.keeper.submit(Job::Retire { id, keep: true });
+            } else {
+                waits_for_checkpoint |= segment.drained_lsn <= durable && !in_checkpoint;
+                still_draining.push(id);
             }
-            if segment.id >= checkpoint_segment || segment.drained_lsn > self.checkpoints.durable.0 {
-                waits_for_checkpoint = true;
-                continue;
-            }
-            if segment.mapping.as_ref().is_some_and(|mapping| Arc::strong_count(mapping) > 1) {
-                continue;
-            }
-            segment.state = SegmentState::Retiring;
-            jobs.push(Job::Retire { id: segment.id, keep: true });
         }
-        for job in jobs {
-            self.keeper.submit(job);
-        }
+        self.draining = still_draining;
         if waits_for_checkpoint {
             self.request_checkpoint();
         }

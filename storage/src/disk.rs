@@ -8,6 +8,8 @@ mod real;
 mod sim;
 
 pub use real::RealDisk;
+#[cfg(any(test, feature = "sim"))]
+pub use sim::SimDisk;
 
 use crate::aligned_buffer::AlignedBuffer;
 use crate::mapping::Mapping;

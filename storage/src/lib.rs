@@ -29,6 +29,8 @@ mod record;
 mod recovery;
 mod ring;
 mod segment;
+#[cfg(test)]
+mod simulation;
 mod stream_index;
 mod tail_cache;
 mod waker;

@@ -168,9 +168,13 @@ pub struct Log {
     tail: TailCache,
     poisoned: Option<String>,
     pub(crate) low_space: bool,
+    /// The last segment file could not be made; stays until one can.
+    pub(crate) exhausted: bool,
     space_checked: Instant,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) compaction: Option<Compaction>,
+    /// Emptied segments that wait for durability, a checkpoint or the last reader.
+    pub(crate) draining: Vec<u64>,
     /// Something changed that may give maintenance work.
     pub(crate) maintenance_due: bool,
     /// Segments retired so far: what was not worth compacting may be, after others are gone.
@@ -279,9 +283,11 @@ impl Log {
             catalog_deleted: recovered.catalog_deleted,
             poisoned: None,
             low_space: false,
+            exhausted: false,
             space_checked: Instant::now(),
             checkpoints: recovered.checkpoints,
             compaction: None,
+            draining: Vec::new(),
             maintenance_due: true,
             retired_count: 0,
             quarantined: recovered.quarantined,

@@ -4,6 +4,7 @@
 //! is. Changes nothing on disk but the names of files that are not part of the log.
 
 mod replay;
+pub(crate) mod store;
 
 use crate::checkpoint::{self, CheckpointFound};
 use crate::disk::{Disk, DiskFile};
@@ -89,12 +90,16 @@ pub(crate) fn recover(
     let newest_checkpoint = checkpoints.first().map_or(0, |(number, _)| *number);
     let usable = usable_checkpoints(checkpoints, &mut report);
 
-    let store_id = store_id(&found, &usable)?;
+    let noted = store::read(disk).map_err(io_error("reading the store file"))?;
+    let store_id = store_id(noted, &found, &usable)?;
     report.created = store_id.is_none();
     let store_id = match store_id {
         Some(id) => id,
         None => new_store_id()?,
     };
+    if noted.is_none() {
+        store::write(disk, store_id).map_err(io_error("writing the store file"))?;
+    }
     let retired: Vec<u64> = names.iter().filter_map(|name| parse_retired_name(name)).collect();
     let mut next_segment = found.iter().map(|s| s.id).chain(retired.iter().copied()).max().map_or(1, |id| id + 1);
     let (segments, spares) = sort_out(disk, found, store_id, options, &mut report)?;
@@ -102,7 +107,7 @@ pub(crate) fn recover(
 
     let last = segments.last_key_value().map(|(id, _)| *id);
     let mut checkpoint = None;
-    for candidate in usable {
+    for (_, candidate) in usable {
         next_segment = next_segment.max(candidate.next_segment);
         let complete = last.is_none_or(|last| (candidate.segment..=last).all(|id| segments.contains_key(&id)));
         if checkpoint.is_none() && complete {
@@ -172,11 +177,11 @@ fn refuse_newer(found: &[FoundSegment], checkpoints: &[(u64, CheckpointFound)]) 
 fn usable_checkpoints(
     found: Vec<(u64, CheckpointFound)>,
     report: &mut RecoveryReport,
-) -> Vec<Box<checkpoint::Checkpoint>> {
+) -> Vec<(u64, Box<checkpoint::Checkpoint>)> {
     let mut usable = Vec::new();
     for (number, checkpoint) in found {
         match checkpoint {
-            CheckpointFound::Present(checkpoint) => usable.push(checkpoint),
+            CheckpointFound::Present(checkpoint) => usable.push((number, checkpoint)),
             CheckpointFound::Unreadable(reason) => {
                 report.unreadable_checkpoints.push(format!("{}: {reason}", checkpoint::name(number)));
             }
@@ -188,10 +193,21 @@ fn usable_checkpoints(
 
 /// The one store that everything belongs to; `None` when there is nothing yet.
 fn store_id(
+    noted: Option<[u8; 16]>,
     found: &[FoundSegment],
-    checkpoints: &[Box<checkpoint::Checkpoint>],
+    checkpoints: &[(u64, Box<checkpoint::Checkpoint>)],
 ) -> Result<Option<[u8; 16]>, OpenError> {
-    let mut expected = checkpoints.first().map(|c| c.store_id);
+    let mut expected = noted;
+    for (number, checkpoint) in checkpoints {
+        let expected = *expected.get_or_insert(checkpoint.store_id);
+        if expected != checkpoint.store_id {
+            return Err(OpenError::Foreign {
+                file: checkpoint::name(*number),
+                found: hex(&checkpoint.store_id),
+                expected: hex(&expected),
+            });
+        }
+    }
     for segment in found {
         if let HeaderFound::Valid { header, .. } = segment.header {
             let expected = *expected.get_or_insert(header.store_id);

@@ -27,6 +27,9 @@ impl Log {
         if self.space_checked.elapsed() >= SPACE_CHECK_PERIOD || self.disk.is_deterministic() {
             self.check_space();
         }
+        if !self.draining.is_empty() {
+            self.retire_drained();
+        }
         if self.maintenance_due || self.compaction.is_some() {
             self.compact_step();
         }
@@ -48,7 +51,7 @@ impl Log {
 
     /// Whether new messages are refused: too little free space, or no segment in reserve for deletes.
     pub(crate) fn refuses_messages(&self) -> bool {
-        self.low_space || matches!(self.spare, Spare::Failed)
+        self.low_space || self.exhausted
     }
 
     /// Has the next segment's file made, unless it is there.
@@ -70,9 +73,13 @@ impl Log {
                     Ok(file) => {
                         self.next_segment = self.next_segment.max(id + 1);
                         self.spare = Spare::Ready(id, file);
+                        self.exhausted = false;
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "no file for the next segment; messages are refused");
+                        if !self.exhausted {
+                            tracing::warn!(%error, "no file for the next segment; messages are refused");
+                        }
+                        self.exhausted = true;
                         self.spare = Spare::Failed;
                     }
                 }
@@ -148,6 +155,7 @@ impl Log {
     }
 
     pub(super) fn note_roll(&mut self) {
+        self.seal_full_segments();
         self.report_gauges();
         if self.active >= self.checkpoints.durable.1 + CHECKPOINT_SEGMENTS {
             self.request_checkpoint();
@@ -159,6 +167,7 @@ impl Log {
             tracing::warn!(%error, id, "a segment could not be retired");
             if let Some(segment) = self.segments.get_mut(&id) {
                 segment.state = SegmentState::Draining;
+                self.draining.push(id);
             }
             return;
         }

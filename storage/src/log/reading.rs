@@ -67,8 +67,24 @@ impl Log {
         if !self.is_live(stream, sequence) {
             return Err(ReadError::Absent { stream, sequence });
         }
+        let lost = ReadError::Lost { stream, sequence };
+        let (id, entry) = self.locate(stream, sequence).ok_or(lost)?;
+        self.read_located(stream, id, &entry)
+    }
+
+    /// Messages of `stream` enqueued at or after `since_ms`, newest first, dead ones included as long as their
+    /// segment is there. What cannot be read is left out.
+    pub fn recent(&self, stream: u32, since_ms: u64) -> impl Iterator<Item = Record> + '_ {
+        (1..self.next_sequence(stream))
+            .rev()
+            .map_while(move |sequence| self.locate(stream, sequence))
+            .take_while(move |(_, entry)| MessageFacts::of(entry, None).sent_at_ms >= since_ms)
+            .filter_map(move |(id, entry)| self.read_located(stream, id, &entry).ok())
+    }
+
+    fn read_located(&self, stream: u32, id: u64, entry: &Entry) -> Result<Record, ReadError> {
+        let sequence = entry.sequence.get();
         let lost = || ReadError::Lost { stream, sequence };
-        let (id, entry) = self.locate(stream, sequence).ok_or_else(lost)?;
         let segment = self.segments.get(&id).ok_or_else(lost)?;
         let lease = self.streams.get(&stream).and_then(|s| s.leases.get(&sequence));
         let offset = u64::from(entry.offset.get());
@@ -77,7 +93,7 @@ impl Log {
             Some(mapping) => RecordBytes::Mapped(Arc::clone(mapping), offset as usize..offset as usize + len),
             None => self.read_unsealed(id, offset, len, &*segment.file)?,
         };
-        Ok(Record::new(MessageFacts::of(&entry, lease), stream, (id, offset), segment.seed, bytes))
+        Ok(Record::new(MessageFacts::of(entry, lease), stream, (id, offset), segment.seed, bytes))
     }
 
     fn read_unsealed(
