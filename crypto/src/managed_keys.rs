@@ -230,3 +230,147 @@ pub enum ManagedKeyError {
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{nonce::SEALS_PER_KEY_MAX, sealing_key::DraftMessage};
+
+    const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:q";
+
+    fn service_key(id: u32) -> ServiceKey {
+        ServiceKey::new(id, &KeyBytes::take(&mut [id as u8; DATA_KEY_BYTES]))
+    }
+
+    fn send(keys: &ManagedKeys, now_ms: u64, stream: u32, context_arn: &str) -> Vec<u8> {
+        let draft = DraftMessage {
+            message_id: [1; 16],
+            sent_at_ms: now_ms,
+            origin_stream: stream,
+            context_arn,
+            clear: b"",
+            body: b"a body",
+            body_md5: [2; 16],
+        };
+        let mut stored = Vec::new();
+        keys.sealing_key(now_ms, stream, context_arn).unwrap().seal(&draft, &mut stored).unwrap();
+        stored
+    }
+
+    fn receive(keys: &ManagedKeys, stored: &[u8]) -> Result<(), ManagedKeyError> {
+        let message = SealedMessage::parse(stored).unwrap();
+        let mut out = Vec::new();
+        let opened = keys.opening_key(0, &message)?.open(&message, &mut out).unwrap();
+        assert_eq!(&out[opened.body], b"a body");
+        Ok(())
+    }
+
+    fn wrapped(stored: &[u8]) -> &[u8] {
+        SealedMessage::parse(stored).unwrap().wrapped_key()
+    }
+
+    #[test]
+    fn sse_182_a_body_is_sealed_under_a_data_key_that_the_service_key_wraps() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let stored = send(&keys, 0, 1, QUEUE);
+        let message = SealedMessage::parse(&stored).unwrap();
+        assert_eq!((message.mode(), message.key_arn(), message.context_arn()), (Mode::Managed, "", QUEUE));
+        assert_eq!(message.wrapped_key().len(), MANAGED_WRAPPED_BYTES);
+        assert!(!stored.windows(6).any(|window| window == b"a body"));
+        receive(&keys, &stored).unwrap();
+    }
+
+    #[test]
+    fn after_a_restart_old_messages_open_and_new_ones_have_another_data_key() {
+        let before = send(&ManagedKeys::new(service_key(1), []), 0, 1, QUEUE);
+        let restarted = ManagedKeys::new(service_key(1), []);
+        receive(&restarted, &before).unwrap();
+        assert_ne!(wrapped(&before), wrapped(&send(&restarted, 1, 1, QUEUE)));
+    }
+
+    #[test]
+    fn a_data_key_is_reused_within_its_period_and_replaced_after_it() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let [first, last, next] = [0, MANAGED_REUSE_PERIOD_MS - 1, MANAGED_REUSE_PERIOD_MS]
+            .map(|now_ms| send(&keys, now_ms, 1, QUEUE));
+        assert_eq!(wrapped(&first), wrapped(&last));
+        assert_ne!(wrapped(&first), wrapped(&next));
+        [first, last, next].iter().for_each(|stored| receive(&keys, stored).unwrap());
+    }
+
+    #[test]
+    fn a_retired_data_key_is_replaced_inside_its_period() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let first = keys.sealing_key(0, 1, QUEUE).unwrap();
+        let spent = Arc::new(first.nearly_spent_copy(SEALS_PER_KEY_MAX));
+        keys.sealing.write().insert(QUEUE, 1, spent, 0);
+        let next = keys.sealing_key(1, 1, QUEUE).unwrap();
+        assert_ne!(first.wrapped_key().id(), next.wrapped_key().id());
+    }
+
+    #[test]
+    fn two_queues_never_share_a_data_key_and_a_forgotten_one_has_none() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let first = send(&keys, 0, 1, QUEUE);
+        assert_ne!(wrapped(&first), wrapped(&send(&keys, 0, 2, "arn:aws:sqs:us-east-1:000000000000:p")));
+        keys.forget_queue(1);
+        assert_ne!(wrapped(&first), wrapped(&send(&keys, 0, 1, QUEUE)));
+    }
+
+    #[test]
+    fn sse_184_a_rotation_loses_no_message() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let old = send(&keys, 0, 1, QUEUE);
+        keys.rotate(service_key(2));
+        let new = send(&keys, 1, 1, QUEUE);
+        assert_eq!(
+            (wrapped(&old)[1], wrapped(&new)[1]),
+            (1, 2),
+            "the next send wraps under the new service key"
+        );
+        for keys in [keys, ManagedKeys::new(service_key(2), [service_key(1)])] {
+            receive(&keys, &old).unwrap();
+            receive(&keys, &new).unwrap();
+        }
+        let without_old = ManagedKeys::new(service_key(2), []);
+        assert_eq!(receive(&without_old, &old), Err(ManagedKeyError::NoServiceKey { id: 1 }));
+        receive(&without_old, &new).unwrap();
+    }
+
+    #[test]
+    fn without_the_service_key_nothing_opens() {
+        let stored = send(&ManagedKeys::new(service_key(1), []), 0, 1, QUEUE);
+        let other = ManagedKeys::new(ServiceKey::new(1, &KeyBytes::generate().unwrap()), []);
+        assert_eq!(receive(&other, &stored), Err(ManagedKeyError::NotWrapped));
+    }
+
+    #[test]
+    fn any_changed_bit_of_a_wrapped_key_or_another_context_is_refused() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let plaintext = KeyBytes::generate().unwrap();
+        let service_keys = keys.service_keys.read();
+        let wrapped = service_keys.wrap(&plaintext, QUEUE).unwrap();
+        assert!(service_keys.unwrap(&wrapped, QUEUE).unwrap().same_as(&plaintext));
+        assert!(service_keys.unwrap(&wrapped, "arn:aws:sqs:us-east-1:000000000000:p").is_err());
+        for bit in 0..wrapped.len() * 8 {
+            let mut changed = wrapped.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(service_keys.unwrap(&changed, QUEUE).is_err(), "bit {bit}");
+        }
+        for len in 0..wrapped.len() {
+            assert!(service_keys.unwrap(&wrapped[..len], QUEUE).is_err());
+        }
+    }
+
+    #[test]
+    fn threads_that_miss_at_once_get_one_data_key() {
+        let keys = ManagedKeys::new(service_key(1), []);
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let sends: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| *keys.sealing_key(0, 1, QUEUE).unwrap().wrapped_key().id()))
+                .collect();
+            sends.into_iter().map(|send| send.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]));
+    }
+}

@@ -249,3 +249,132 @@ impl fmt::Debug for CryptoPool {
         f.debug_struct("CryptoPool").field("workers", &self.workers.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        data_key::KeyBytes,
+        managed_keys::{ManagedKeys, ServiceKey},
+    };
+
+    const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:q";
+
+    fn keys() -> ManagedKeys {
+        ManagedKeys::new(ServiceKey::new(1, &KeyBytes::generate().unwrap()), [])
+    }
+
+    fn seal_job(keys: &ManagedKeys, body: Vec<u8>, done: SealDone) -> PoolJob {
+        let draft = OwnedDraft {
+            message_id: [1; 16],
+            sent_at_ms: 0,
+            origin_stream: 1,
+            context_arn: QUEUE.into(),
+            clear: b"clear".to_vec(),
+            body,
+            body_md5: [2; 16],
+        };
+        PoolJob::Seal(SealJob { key: keys.sealing_key(0, 1, QUEUE).unwrap(), draft, out: Vec::new(), done })
+    }
+
+    #[test]
+    fn what_the_pool_seals_it_opens() {
+        let (keys, pool) = (keys(), CryptoPool::start(2).unwrap());
+        let (sealed_to, sealed) = mpsc::channel();
+        let (opened_to, opened) = mpsc::channel();
+        for number in 0..50_u8 {
+            let sealed_to = sealed_to.clone();
+            let done: SealDone = Box::new(move |draft, out, result| {
+                result.unwrap();
+                sealed_to.send((draft.body, out)).unwrap();
+            });
+            let job = seal_job(&keys, vec![number; 20_000], done);
+            pool.submit(job).unwrap();
+        }
+        for _ in 0..50 {
+            let (body, record) = sealed.recv().unwrap();
+            let key = keys.opening_key(0, &SealedMessage::parse(&record).unwrap()).unwrap();
+            let opened_to = opened_to.clone();
+            let done: OpenDone = Box::new(move |out, result| {
+                opened_to.send(out[result.unwrap().body] == body).unwrap();
+            });
+            let job = OpenJob { key, record: Box::new(record), out: b"kept".to_vec(), done };
+            pool.submit(PoolJob::Open(job)).unwrap();
+        }
+        assert!((0..50).all(|_| opened.recv().unwrap()));
+    }
+
+    #[test]
+    fn a_full_pool_gives_the_job_back_and_dropping_it_finishes_what_waits() {
+        let (keys, pool) = (keys(), CryptoPool::start(1).unwrap());
+        let (entered_to, entered) = mpsc::channel();
+        let (leave, left) = mpsc::channel::<()>();
+        let blocking: SealDone = Box::new(move |_, _, _| {
+            entered_to.send(()).unwrap();
+            left.recv().unwrap();
+        });
+        pool.submit(seal_job(&keys, vec![0], blocking)).unwrap();
+        entered.recv().unwrap();
+
+        let (done_to, done) = mpsc::channel();
+        let job = || {
+            let done_to = done_to.clone();
+            seal_job(
+                &keys,
+                vec![7; 100],
+                Box::new(move |draft, _, _| done_to.send(draft.body.len()).unwrap()),
+            )
+        };
+        for waiting in 0..WAITING_JOBS_PER_WORKER_MAX {
+            assert_eq!(pool.waiting(), waiting);
+            pool.submit(job()).unwrap();
+        }
+        let full = pool.submit(job()).unwrap_err();
+        assert_eq!(full.waiting, WAITING_JOBS_PER_WORKER_MAX);
+        full.job.run();
+        assert_eq!(done.recv().unwrap(), 100);
+
+        leave.send(()).unwrap();
+        drop(pool);
+        assert_eq!(done.try_iter().count(), WAITING_JOBS_PER_WORKER_MAX);
+    }
+
+    #[test]
+    fn a_panic_in_a_callback_costs_that_job_only() {
+        let (keys, pool) = (keys(), CryptoPool::start(1).unwrap());
+        pool.submit(seal_job(&keys, vec![0], Box::new(|_, _, _| panic!("told to")))).unwrap();
+        let (done_to, done) = mpsc::channel();
+        pool.submit(seal_job(&keys, vec![0], Box::new(move |_, _, _| done_to.send(()).unwrap()))).unwrap();
+        done.recv().unwrap();
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_and_messages_that_do_not_open_are_errors_of_the_job() {
+        let keys = keys();
+        let (result_to, result) = mpsc::channel();
+        let mut record = Vec::new();
+        let draft = DraftMessage {
+            message_id: [1; 16],
+            sent_at_ms: 0,
+            origin_stream: 1,
+            context_arn: QUEUE,
+            clear: b"",
+            body: b"body",
+            body_md5: [2; 16],
+        };
+        keys.sealing_key(0, 1, QUEUE).unwrap().seal(&draft, &mut record).unwrap();
+        let key = keys.opening_key(0, &SealedMessage::parse(&record).unwrap()).unwrap();
+        let mut damaged = record.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        for bytes in [damaged, record[..30].to_vec()] {
+            let result_to = result_to.clone();
+            let done: OpenDone = Box::new(move |out, opened| result_to.send((out, opened)).unwrap());
+            PoolJob::Open(OpenJob { key: Arc::clone(&key), record: Box::new(bytes), out: vec![9], done })
+                .run();
+        }
+        assert_eq!(result.recv().unwrap(), (vec![9], Err(PoolOpenError::Open(OpenError::TagMismatch))));
+        assert!(matches!(result.recv().unwrap(), (out, Err(PoolOpenError::Parse(_))) if out == [9]));
+    }
+}
