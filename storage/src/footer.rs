@@ -59,10 +59,13 @@ pub(crate) struct StreamEntry {
     crc: U32,
     /// One more than the highest sequence that a frame of the segment proves to have been given out.
     pub(crate) next_sequence: U64,
+    /// Lowest and highest sequence among its entries, 0 without any.
+    pub(crate) first: U64,
+    pub(crate) last: U64,
 }
 
 /// Bytes of a [`StreamEntry`].
-pub(crate) const STREAM_ENTRY_BYTES: usize = 24;
+pub(crate) const STREAM_ENTRY_BYTES: usize = 40;
 
 /// The last block of a sealed segment, zero up to its last four bytes, which are the CRC of what is before them.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -226,6 +229,8 @@ pub(crate) fn encode_footer(
             start: U32::new(start),
             crc: U32::new(seed.crc(bytes)),
             next_sequence: U64::new(entries.next_sequence),
+            first: entries.entries.first().map_or(U64::new(0), |e| e.sequence),
+            last: entries.entries.last().map_or(U64::new(0), |e| e.sequence),
         });
         start += entries.entries.len() as u32;
     }
@@ -316,14 +321,6 @@ impl Footer {
         let directory = self.directory(bytes);
         let Ok(at) = directory.binary_search_by_key(&stream, |d| d.stream.get()) else { return &[] };
         self.section(bytes, at).unwrap_or(&[])
-    }
-
-    /// Like `entries`, without looking at their CRC: recovery takes first and last sequences from them, and whoever
-    /// reads one checks.
-    pub(crate) fn entries_unchecked<'a>(&self, bytes: &'a [u8], stream: u32) -> &'a [Entry] {
-        let directory = self.directory(bytes);
-        let Ok(at) = directory.binary_search_by_key(&stream, |d| d.stream.get()) else { return &[] };
-        self.raw_section(bytes, &directory[at])
     }
 
     fn raw_section<'a>(&self, bytes: &'a [u8], directory: &StreamEntry) -> &'a [Entry] {

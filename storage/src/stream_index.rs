@@ -136,6 +136,14 @@ impl Stream {
         }
     }
 
+    /// Registers `first..=last`, all of them in `segment`, in this order. `false`: too many for one run.
+    pub(crate) fn add_dense_run(&mut self, segment: u64, first: u64, last: u64) -> bool {
+        let Ok(span) = u32::try_from(last - first) else { return false };
+        let Some(count) = span.checked_add(1) else { return false };
+        self.add_run(Run { first, span, segment: segment as u32, start: 0, count });
+        true
+    }
+
     fn add_run(&mut self, run: Run) {
         self.span_max = self.span_max.max(run.span.into());
         let at = self.runs.partition_point(|r| (r.first, r.segment) <= (run.first, run.segment));

@@ -6,7 +6,7 @@ use crate::footer::{Entry, SegmentIndex, StreamEntries, Tombstone};
 use crate::frame::{FLAG_COPY, Frame, Kind, decode_prelude};
 use crate::log::{CatalogPlace, Checkpoints};
 use crate::record::{LeaseState, is_leased};
-use crate::segment::{FRAMES_START, Found, Segment, payload_is_intact};
+use crate::segment::{FRAMES_START, Found, Segment, SegmentState, payload_is_intact};
 use crate::stream_index::{Stream, sort_entries};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -255,7 +255,8 @@ impl Replay {
         report.quarantined_records += self.give_up_unreachable();
         self.count_live();
         for segment in self.segments.values_mut() {
-            if matches!(segment.index, SegmentIndex::Memory(_)) {
+            // Unsealed ones get their footer, and a new mapping, from the log.
+            if segment.state == SegmentState::Sealing {
                 segment.mapping = None;
             }
         }
@@ -277,17 +278,18 @@ impl Replay {
     }
 
     fn register_runs(&mut self) {
-        for (id, segment) in &self.segments {
-            for (stream_id, _) in segment.index.streams(segment.mapping.as_deref()) {
-                let entries = match &segment.index {
-                    SegmentIndex::Footer(footer) => {
-                        let bytes = segment.mapping.as_ref().map_or(&[][..], |m| m.bytes());
-                        footer.entries_unchecked(bytes, stream_id)
+        for (id, segment) in &mut self.segments {
+            if !register_footer(*id, segment, &mut self.streams) {
+                rebuild_index(segment);
+                for stream in self.streams.values_mut() {
+                    stream.drop_runs(*id);
+                }
+            }
+            if let SegmentIndex::Memory(index) = &segment.index {
+                for (stream, found) in index {
+                    if let Some(stream) = self.streams.get_mut(stream) {
+                        stream.add_runs(*id, &found.entries);
                     }
-                    SegmentIndex::Memory(_) => segment.entries(stream_id),
-                };
-                if let Some(stream) = self.streams.get_mut(&stream_id) {
-                    stream.add_runs(*id, entries);
                 }
             }
         }
@@ -334,6 +336,48 @@ impl Replay {
             }
         }
     }
+}
+
+/// Registers what the footer's directory lists. The directory was checked; entries are looked at only where sequences
+/// are missing among them. `false`: those are damaged.
+fn register_footer(id: u64, segment: &Segment, streams: &mut HashMap<u32, Stream>) -> bool {
+    let (SegmentIndex::Footer(footer), Some(mapping)) = (&segment.index, &segment.mapping) else { return true };
+    for (at, found) in footer.directory(mapping.bytes()).iter().enumerate() {
+        let Some(stream) = streams.get_mut(&found.stream.get()) else { continue };
+        let (first, last, count) = (found.first.get(), found.last.get(), u64::from(found.count.get()));
+        if count == 0 {
+            continue;
+        }
+        let dense = last.checked_sub(first).is_some_and(|span| span + 1 == count);
+        if dense && stream.add_dense_run(id, first, last) {
+            continue;
+        }
+        match footer.section(mapping.bytes(), at) {
+            Some(entries) => stream.add_runs(id, entries),
+            None => return false,
+        }
+    }
+    true
+}
+
+/// Replaces a damaged footer by an index in memory, from the frames.
+fn rebuild_index(segment: &mut Segment) {
+    let Some(mapping) = segment.mapping.clone() else { return };
+    tracing::error!(segment = segment.id, "the footer is damaged; its index is rebuilt from the frames");
+    let mut collected = Collected::default();
+    let frames = walk(segment, mapping.bytes(), FRAMES_START, segment.base_lsn.saturating_sub(1));
+    segment.message_count = 0;
+    segment.message_bytes = 0;
+    for found in frames {
+        if let Found::Frame { offset, frame, payload } = found {
+            collected.note(segment, &frame, offset, &mapping.bytes()[payload]);
+        }
+    }
+    for stream in collected.streams.values_mut() {
+        sort_entries(&mut stream.entries);
+    }
+    segment.tombstones = collected.tombstones;
+    segment.index = SegmentIndex::Memory(collected.streams);
 }
 
 impl Collected {
