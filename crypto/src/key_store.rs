@@ -35,7 +35,7 @@ pub use catalog_entry::{CATALOG_PREFIX, LoadError};
 pub use key::{KeyId, KeyManager, KeySpec, KeyState, KeyUsage, Origin, RotationType, Scope};
 pub use kms_error::{KmsError, TagFault};
 pub use metadata::KeyMetadata;
-pub use page::{Listed, Page};
+pub use page::{Listed, Page, PageLimits};
 pub use service_secret::{ServiceSecret, SubKey};
 pub use tag::TAGS_MAX;
 
@@ -47,6 +47,9 @@ use grant::{Grant, GrantId};
 use key::Key;
 
 /// What the catalog must hold before [`KeyStore::commit`] makes the change visible.
+///
+/// Write the puts, then the deletes, each in its order: a crash may then keep any beginning of them, and the store
+/// still loads and finishes the rest by itself.
 #[derive(Debug, Default)]
 #[must_use = "a mutation has no effect until it is durable and committed"]
 pub struct Mutation {

@@ -4,6 +4,7 @@
 //! nothing in an entry can be read, altered or moved without the root key. Knows no rules of the key service.
 
 use bincode::config::{Configuration, Limit};
+use bincode::enc::write::SizeWriter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -181,17 +182,18 @@ fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Var
 }
 
 fn encode<E: Serialize>(entry: &E) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-    let bytes = bincode::serde::encode_to_vec(entry, config())
-        .map_err(|error| KmsError::Internal { reason: error.to_string() })?;
+    let failed = |error: bincode::error::EncodeError| KmsError::Internal { reason: error.to_string() };
+    let mut size = SizeWriter::default();
+    bincode::serde::encode_into_writer(entry, &mut size, config()).map_err(failed)?;
     // What could not be read again is not written.
-    match bytes.len() <= ENTRY_BYTES_MAX {
-        true => Ok(Zeroizing::new(bytes)),
-        false => Err(KmsError::LimitExceeded {
-            what: "key store entry size",
-            limit: ENTRY_BYTES_MAX,
-            of: "this key".into(),
-        }),
+    if size.bytes_written > ENTRY_BYTES_MAX {
+        let (what, of) = ("Bytes per key store entry", "this key".into());
+        return Err(KmsError::LimitExceeded { what, limit: ENTRY_BYTES_MAX, of });
     }
+    // The exact size beforehand: a growing vector would leave copies of the secrets behind.
+    let mut bytes = Zeroizing::new(vec![0; size.bytes_written]);
+    bincode::serde::encode_into_slice(entry, &mut bytes, config()).map_err(failed)?;
+    Ok(bytes)
 }
 
 fn decode<E: DeserializeOwned + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<E, String> {

@@ -125,36 +125,25 @@ impl KeyStore {
         if let Ok(existing) = self.alias_target(scope, MANAGED_SQS_ALIAS) {
             return Ok(Prepared { reply: existing, mutation: Mutation::default() });
         }
-        let mut key = Key {
-            id: self.new_key_id(entropy)?,
-            scope: scope.clone(),
-            description: MANAGED_SQS_DESCRIPTION.into(),
-            usage: KeyUsage::EncryptDecrypt,
-            spec: KeySpec::SymmetricDefault,
-            origin: Origin::AwsKms,
-            manager: KeyManager::Aws,
-            enabled: true,
-            created_at_ms: now_ms,
-            deletion_at_ms: None,
-            materials: Vec::new(),
-            rotation: Some(RotationSchedule {
-                period_days: PERIOD_DAYS_DEFAULT,
-                next_at_ms: now_ms.saturating_add(u64::from(PERIOD_DAYS_DEFAULT) * DAY_MS),
-            }),
-            on_demand_rotations: 0,
-            tags: BTreeMap::new(),
-            policy: managed_sqs_policy(scope),
+        let mut changes = Vec::new();
+        let orphan = self.keys.values().find(|key| key.manager == KeyManager::Aws && key.scope == *scope);
+        let target = match orphan {
+            // A crash came between the key and its alias.
+            Some(key) => key.id,
+            None => {
+                let key = self.new_managed_key(scope, now_ms, entropy)?;
+                let id = key.id;
+                changes.push(Change::Put(Entry::Key(Box::new(key))));
+                id
+            }
         };
-        key.add_material(None, now_ms, entropy)?;
-        let alias = Alias {
+        changes.push(Change::Put(Entry::Alias(Alias {
             key: AliasKey::new(scope, MANAGED_SQS_ALIAS),
-            target: key.id,
+            target,
             created_at_ms: now_ms,
             updated_at_ms: now_ms,
-        };
-        let reply = key.id;
-        let changes = vec![Change::Put(Entry::Key(Box::new(key))), Change::Put(Entry::Alias(alias))];
-        Ok(Prepared { reply, mutation: self.mutation(changes, entropy)? })
+        })));
+        Ok(Prepared { reply: target, mutation: self.mutation(changes, entropy)? })
     }
 
     /// DescribeKey.
@@ -261,6 +250,36 @@ impl KeyStore {
         // The key last: a crash in between leaves no alias or grant without its key.
         let names = aliases.chain(grants).chain([EntryName::Key(key)]);
         self.mutation(names.map(Change::Remove).collect(), entropy)
+    }
+
+    fn new_managed_key(
+        &self,
+        scope: &Scope,
+        now_ms: u64,
+        entropy: &mut dyn Entropy,
+    ) -> Result<Key, KmsError> {
+        let mut key = Key {
+            id: self.new_key_id(entropy)?,
+            scope: scope.clone(),
+            description: MANAGED_SQS_DESCRIPTION.into(),
+            usage: KeyUsage::EncryptDecrypt,
+            spec: KeySpec::SymmetricDefault,
+            origin: Origin::AwsKms,
+            manager: KeyManager::Aws,
+            enabled: true,
+            created_at_ms: now_ms,
+            deletion_at_ms: None,
+            materials: Vec::new(),
+            rotation: Some(RotationSchedule {
+                period_days: PERIOD_DAYS_DEFAULT,
+                next_at_ms: now_ms.saturating_add(u64::from(PERIOD_DAYS_DEFAULT) * DAY_MS),
+            }),
+            on_demand_rotations: 0,
+            tags: BTreeMap::new(),
+            policy: managed_sqs_policy(scope),
+        };
+        key.add_material(None, now_ms, entropy)?;
+        Ok(key)
     }
 
     fn new_key_id(&self, entropy: &mut dyn Entropy) -> Result<KeyId, KmsError> {

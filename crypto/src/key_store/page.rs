@@ -8,6 +8,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::kms_error::KmsError;
 use super::shape::Shape;
 
+/// How long the pages of a list are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Entries when no limit is asked for.
+    pub default: usize,
+    /// Largest limit.
+    pub max: usize,
+}
+
+impl PageLimits {
+    /// Of ListKeys.
+    pub const KEYS: Self = Self { default: 100, max: 1_000 };
+    /// Of ListAliases.
+    pub const ALIASES: Self = Self { default: 50, max: 100 };
+    /// Of ListGrants and ListRetirableGrants.
+    pub const GRANTS: Self = Self { default: 50, max: 100 };
+    /// Of ListResourceTags.
+    pub const TAGS: Self = Self { default: 50, max: 50 };
+    /// Of ListKeyRotations.
+    pub const ROTATIONS: Self = Self { default: 100, max: 1_000 };
+}
+
 /// What part of a list is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -16,15 +38,10 @@ pub struct Page {
 }
 
 impl Page {
-    /// `limit` 1 to `max`, `default` if absent. Errors: validation, invalid marker.
-    pub fn new(
-        limit: Option<u64>,
-        default: usize,
-        max: usize,
-        marker: Option<&str>,
-    ) -> Result<Self, KmsError> {
-        let limit = limit.unwrap_or(default as u64);
-        Shape::new().range("limit", limit, 1, max as u64).finish()?;
+    /// `limit` and `marker` as asked for. Errors: validation, invalid marker.
+    pub fn new(limits: PageLimits, limit: Option<u64>, marker: Option<&str>) -> Result<Self, KmsError> {
+        let limit = limit.unwrap_or(limits.default as u64);
+        Shape::new().range("limit", limit, 1, limits.max as u64).finish()?;
         let after = marker
             .map(|marker| {
                 let bytes = URL_SAFE_NO_PAD.decode(marker).map_err(|_| KmsError::InvalidMarker)?;
@@ -67,7 +84,7 @@ mod tests {
         let all: Vec<_> = ["a", "b", "c", "d"].map(|text| (text.to_owned(), text)).into();
         let (mut seen, mut marker) = (Vec::new(), None::<String>);
         loop {
-            let page = Page::new(Some(2), 50, 100, marker.as_deref()).unwrap();
+            let page = Page::new(PageLimits::GRANTS, Some(2), marker.as_deref()).unwrap();
             let listed = page.take(all.iter().cloned());
             seen.extend(listed.entries);
             marker = listed.next_marker;
@@ -80,9 +97,9 @@ mod tests {
 
     #[test]
     fn limits_and_markers_out_of_bounds_are_refused() {
-        assert_eq!(Page::new(Some(0), 50, 100, None).unwrap_err().name(), "ValidationException");
-        assert_eq!(Page::new(Some(101), 50, 100, None).unwrap_err().name(), "ValidationException");
-        assert!(Page::new(Some(100), 50, 100, None).is_ok());
-        assert_eq!(Page::new(None, 50, 100, Some("*")), Err(KmsError::InvalidMarker));
+        assert_eq!(Page::new(PageLimits::GRANTS, Some(0), None).unwrap_err().name(), "ValidationException");
+        assert_eq!(Page::new(PageLimits::GRANTS, Some(101), None).unwrap_err().name(), "ValidationException");
+        assert!(Page::new(PageLimits::GRANTS, Some(100), None).is_ok());
+        assert_eq!(Page::new(PageLimits::GRANTS, None, Some("*")), Err(KmsError::InvalidMarker));
     }
 }

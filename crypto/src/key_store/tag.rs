@@ -95,6 +95,7 @@ impl KeyStore {
 
 #[cfg(test)]
 mod tests {
+    use super::super::page::PageLimits;
     use super::super::testing::Bench;
     use super::*;
     use crate::entropy::SystemEntropy;
@@ -122,7 +123,7 @@ mod tests {
                 bench.store.prepare_tag(key, &[("a".into(), value.into())], &mut SystemEntropy).unwrap();
             bench.commit(mutation);
         }
-        let page = Page::new(None, 50, 50, None).unwrap();
+        let page = Page::new(PageLimits::TAGS, None, None).unwrap();
         let listed = bench.store.list_tags(key, &page).unwrap().entries;
         assert_eq!(listed, [Tag { tag_key: "a".into(), tag_value: "2".into() }]);
         let mutation = bench.store.prepare_untag(key, &["a".into(), "z".into()], &mut SystemEntropy).unwrap();

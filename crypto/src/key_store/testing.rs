@@ -43,7 +43,13 @@ impl Bench {
 
     /// The store as the next start finds it.
     pub(crate) fn restart(&mut self) {
-        *self = Self::start(root(), None, std::mem::take(&mut self.catalog)).unwrap();
+        let next = Self::start(root(), None, self.catalog.clone()).unwrap();
+        assert_eq!(next.catalog, self.catalog, "nothing is left to do");
+        assert_eq!(next.store.keys, self.store.keys);
+        assert_eq!(next.store.aliases, self.store.aliases);
+        assert_eq!(next.store.grants, self.store.grants);
+        assert_eq!(next.store.secret, self.store.secret);
+        *self = next;
     }
 
     pub(crate) fn commit(&mut self, mutation: Mutation) {

@@ -19,7 +19,7 @@ fn queue_context() -> EncryptionContext {
 }
 
 fn page() -> Page {
-    Page::new(Some(100), 100, 100, None).unwrap()
+    Page::new(PageLimits::KEYS, None, None).unwrap()
 }
 
 fn encrypt(bench: &Bench, key: KeyId, context: &EncryptionContext) -> Vec<u8> {
@@ -309,6 +309,52 @@ fn kms_11_the_managed_key_is_one_and_its_alias_belongs_to_the_service() {
 }
 
 #[test]
+fn kms_11_a_crash_while_the_managed_key_is_made_leaves_no_second_one() {
+    let mut bench = Bench::new();
+    let prepared = bench.store.ensure_managed_key(&scope(), NOW_MS, &mut SystemEntropy).unwrap();
+    bench.catalog.extend(prepared.mutation.puts.into_iter().take(1));
+    let mut bench = Bench::start(root(), None, bench.catalog).unwrap();
+    assert!(bench.store.is_unmade_managed_alias("alias/aws/sqs", &scope()));
+    assert_eq!(managed_key(&mut bench), prepared.reply);
+    assert_eq!(bench.store.list_keys(&scope(), &page()).entries.len(), 1);
+}
+
+#[test]
+fn kms_15_nothing_that_prints_shows_secret_bytes() {
+    let mut bench = Bench::new();
+    let key = bench.create_key();
+    let prepared = bench.store.prepare_rotate(key, NOW_MS, &mut SystemEntropy).unwrap();
+    let secrets: Vec<String> = prepared
+        .mutation
+        .changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Put(Entry::Key(key)) => Some(&key.materials),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|material| material.secret.as_ref())
+        .map(|secret| format!("{:?}", secret.bytes()))
+        .collect();
+    assert_eq!(secrets.len(), 2);
+    let printed = format!("{prepared:?} {:?}", bench.store);
+    assert!(secrets.iter().all(|secret| !printed.contains(secret.trim_matches(['[', ']']))));
+    let data_key = bench
+        .store
+        .generate_data_key(
+            key,
+            Action::GenerateDataKey,
+            DataKeySize::AES_256,
+            &queue_context(),
+            false,
+            &mut SystemEntropy,
+        )
+        .unwrap();
+    let plaintext = format!("{:?}", data_key.plaintext.as_slice());
+    assert!(!format!("{data_key:?}").contains(plaintext.trim_matches(['[', ']'])));
+}
+
+#[test]
 fn aliases_are_unique_move_between_like_keys_and_leave_the_key() {
     let mut bench = Bench::new();
     let (one, two) = (bench.create_key(), bench.create_key());
@@ -581,6 +627,11 @@ fn kms_17_a_destroyed_key_never_decrypts_again() {
     let pending = bench.store.decrypt(&blob, None, &queue_context(), false).unwrap_err();
     assert_eq!(pending.name(), "KMSInvalidStateException");
     assert!(sweep(&mut bench, NOW_MS + 7 * DAY_MS - 1).is_empty());
+    let interrupted = bench.store.due(NOW_MS + 7 * DAY_MS, &mut SystemEntropy).unwrap().pop().unwrap();
+    for name in interrupted.mutation.deletes.iter().take(2) {
+        bench.catalog.remove(name);
+    }
+    let mut bench = Bench::start(root(), None, bench.catalog).unwrap();
     assert_eq!(sweep(&mut bench, NOW_MS + 7 * DAY_MS), [DueEvent::Destroyed]);
     bench.restart();
     assert_eq!(bench.catalog.len(), 1, "only the service secret is left");
