@@ -80,7 +80,8 @@ fn image() -> &'static SimDisk {
                 assert_eq!(staged.sequence, sequence);
             }
         }
-        let lease = Lease { stream: 1, sequence: 3, visible_at_ms: 9, receive_count: 1, first_received_at_ms: 8 };
+        let lease =
+            Lease { stream: 1, sequence: 3, visible_at_ms: 9, receive_count: 1, first_received_at_ms: 8 };
         log.put_lease(lease).expect("alive");
         log.put_delete(1, 5).expect("alive");
         log.put_catalog(b"key", b"value").expect("there is room");
