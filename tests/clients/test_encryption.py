@@ -102,6 +102,16 @@ def test_sse_90_the_first_batch_makes_the_default_key_too(own_broker):
     assert len(kms.list_keys()["Keys"]) == 1
 
 
+def test_sse_86_sse_87_the_command_line_selects_and_makes_the_default_key(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    own_broker.run("queue", "encrypt", "--queue", "q")
+    assert attributes(sqs, url)["KmsMasterKeyId"] == "alias/aws/sqs"
+    assert len(kms.list_keys()["Keys"]) == 1
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    assert own_broker.inspect("q")[0]["mode"] == "kms"
+
+
 def test_sse_182_and_sse_183_sse_sqs_encrypts_without_any_kms_call(broker, sqs, kms, queue):
     url, keys_before = queue(), len(kms.list_keys(Limit=1000)["Keys"])
     sqs.send_message(QueueUrl=url, MessageBody="managed secret")

@@ -122,3 +122,28 @@ def test_inspect_works_beside_a_running_broker_and_on_a_stopped_one(own_broker):
     assert json.loads(own_broker.run(*arguments).stdout)["message_id"] == sent
     assert own_broker.stop() == 0
     assert [record["message_id"] for record in own_broker.inspect("q")] == [sent]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_sse_184_a_new_root_key_loses_no_message(own_broker, running):
+    sqs = own_broker.start().client()
+    urls = [
+        sqs.create_queue(QueueName=name, Attributes=given)["QueueUrl"]
+        for name, given in (("kms", {"KmsMasterKeyId": "alias/aws/sqs"}), ("managed", {}))
+    ]
+    for url in urls:
+        sqs.send_message(QueueUrl=url, MessageBody="before")
+    root_key = (own_broker.secrets / "root.key").read_bytes()
+    if not running:
+        assert own_broker.stop() == 0
+    own_broker.run("kms", "rotate-root")
+    assert (own_broker.secrets / "root.key").read_bytes() != root_key
+    if running:
+        for url in urls:
+            sqs.send_message(QueueUrl=url, MessageBody="during")
+        own_broker.crash()
+    else:
+        own_broker.start()
+    expected = ["before", "during"] if running else ["before"]
+    for url in urls:
+        assert sorted(message["Body"] for message in receive(sqs, url, len(expected))) == expected
