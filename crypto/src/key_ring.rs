@@ -234,19 +234,15 @@ impl<S: KeyService> KeyRing<S> {
                     self.renew_opening_key(now_ms, caller, principal, scope, reuse_period_s, message)
                 })
                 .await?;
+            if led {
+                return Ok(served.key);
+            }
             // Whoever waited was admitted by the Decrypt of another data key: its own is in the table, unless
             // it was evicted just now.
             let key =
                 if served.key.opens(message) { Some(served.key) } else { self.unwrapped(now_ms, message) };
             if let Some(key) = key {
-                if !led {
-                    self.observe_served(
-                        message.origin_stream(),
-                        principal,
-                        KeyUse::OpeningHit,
-                        served.expired,
-                    );
-                }
+                self.observe_served(message.origin_stream(), principal, KeyUse::OpeningHit, served.expired);
                 return Ok(key);
             }
         }
@@ -265,6 +261,13 @@ impl<S: KeyService> KeyRing<S> {
     /// How many data keys are held for sealing and for opening.
     pub fn data_keys_held(&self) -> (usize, usize) {
         (self.sealing.read().len(), self.opening.read().unwrapped.len())
+    }
+
+    /// A ring that keeps few unwrapped keys.
+    #[cfg(test)]
+    fn with_unwrapped_keys_max(self, unwrapped_keys_max: usize) -> Self {
+        self.opening.write().unwrapped = BoundedCache::new(unwrapped_keys_max);
+        self
     }
 
     /// Makes a cached key behave as if it had sealed `used` messages.

@@ -139,6 +139,20 @@ fn a_data_key_never_unwrapped_in_this_process_costs_its_own_decrypt() {
 }
 
 #[test]
+fn a_data_key_pushed_out_of_the_full_table_costs_a_decrypt_and_opens_again() {
+    let queue = queue(300);
+    let Rig { ring, uses } = Rig::new();
+    let rig = Rig { ring: ring.with_unwrapped_keys_max(8), uses };
+    let stored: Vec<_> = (0..9).map(|n| rig.send(n, &format!("producer-{n}"), &queue).unwrap()).collect();
+    assert_eq!(rig.ring.data_keys_held(), (9, 8));
+    rig.calls();
+    rig.receive(9, "producer-8", &queue, &stored[8]).unwrap();
+    assert_eq!(rig.calls(), []);
+    rig.receive(9, "producer-8", &queue, &stored[0]).unwrap();
+    assert_eq!(rig.calls(), [Decrypt]);
+}
+
+#[test]
 fn an_admission_holds_neither_for_another_key_nor_for_another_queue() {
     let rig = Rig::new();
     let under_a = rig.send(0, "alice", &Queue::new(1, KEY_A, 300)).unwrap();

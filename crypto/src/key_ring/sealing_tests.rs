@@ -271,6 +271,16 @@ fn sse_50_after_a_change_of_key_the_next_send_uses_the_new_key_inside_the_old_pe
 }
 
 #[test]
+fn the_data_key_of_an_earlier_setting_does_not_come_back_after_a_refused_new_one() {
+    let rig = Rig::new();
+    let before = rig.send(0, "alice", &queue(300)).unwrap();
+    rig.service().refuse_all(Refusal::NotFound);
+    rig.send(1, "alice", &Queue::new(1, KEY_B, 300)).unwrap_err();
+    rig.service().recover();
+    assert!(!same_data_key(&before, &rig.send(2, "alice", &queue(300)).unwrap()));
+}
+
+#[test]
 fn sse_98_a_moved_alias_takes_effect_when_the_cached_data_key_ends() {
     let (rig, queue) = (Rig::new(), Queue::new(1, "alias/mine", 300));
     rig.service().point_alias("alias/mine", KEY_A);

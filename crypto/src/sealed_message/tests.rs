@@ -208,6 +208,11 @@ fn algorithm_mode_and_flags_must_agree() {
             "{value} at {at}"
         );
     }
+    for at in [32, 47, 62, 63, 64, 75] {
+        let mut changed = plain.clone();
+        changed[at] = 1;
+        assert!(matches!(SealedMessage::parse(&changed), Err(ParseError::NotZero { .. })), "byte {at}");
+    }
     plain[4] = 2;
     assert_eq!(SealedMessage::parse(&plain).unwrap_err(), ParseError::Version { found: 2 });
 }
