@@ -66,7 +66,11 @@ impl StreamState {
             id,
             low: stream.liveness.low(),
             next: stream.liveness.next(),
-            holes: stream.liveness.holes().map(|(index, words)| (index, words.map(<[u64]>::to_vec))).collect(),
+            holes: stream
+                .liveness
+                .holes()
+                .map(|(index, words)| (index, words.map(<[u64]>::to_vec)))
+                .collect(),
             leases: stream
                 .leases
                 .iter()

@@ -6,9 +6,9 @@
 //! beyond it are durable, and nobody maps it any more.
 
 use crate::error::AppendError;
+use crate::footer::Entry;
 use crate::footer::Tombstone;
 use crate::frame::{FLAG_COPY, FLAG_LEASED, FRAME_HEADER_BYTES, Frame, frame_span};
-use crate::footer::Entry;
 use crate::keeper::Job;
 use crate::log::Log;
 use crate::segment::{SegmentState, payload_is_intact};
@@ -33,10 +33,19 @@ pub(crate) struct Compaction {
 
 enum Stage {
     /// Counting tombstones that are still needed.
-    Count { at: usize, needed: u64 },
+    Count {
+        at: usize,
+        needed: u64,
+    },
     /// Copying live messages: which stream of the segment's, which entry.
-    Messages { streams: Vec<u32>, stream: usize, entry: usize },
-    Tombstones { at: usize },
+    Messages {
+        streams: Vec<u32>,
+        stream: usize,
+        entry: usize,
+    },
+    Tombstones {
+        at: usize,
+    },
     /// Catalog entries and marks.
     Rest,
 }
@@ -176,7 +185,8 @@ impl Log {
         let payload = Frame::decode(seed, offset as u64, bytes)
             .filter(|frame| frame.stream == stream_id && frame.sequence == sequence)
             .and_then(|frame| {
-                let payload = bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + frame.payload_len as usize)?;
+                let payload =
+                    bytes.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + frame.payload_len as usize)?;
                 payload_is_intact(&frame, payload).then_some((frame, payload))
             });
         let Some((mut frame, payload)) = payload else {
@@ -230,8 +240,12 @@ impl Log {
     }
 
     fn copy_rest(&mut self, segment: u64) -> Result<Step, AppendError> {
-        let live: Vec<Box<[u8]>> =
-            self.catalog_places.iter().filter(|(_, place)| place.segment == segment).map(|(k, _)| k.clone()).collect();
+        let live: Vec<Box<[u8]>> = self
+            .catalog_places
+            .iter()
+            .filter(|(_, place)| place.segment == segment)
+            .map(|(k, _)| k.clone())
+            .collect();
         for key in live {
             if let Some(value) = self.catalog.get(&key).cloned() {
                 self.stage_catalog(&key, &value)?;
@@ -239,8 +253,12 @@ impl Log {
             }
         }
         let oldest = self.segments.keys().next().copied();
-        let ends: Vec<Box<[u8]>> =
-            self.catalog_deleted.iter().filter(|(_, place)| **place == segment).map(|(k, _)| k.clone()).collect();
+        let ends: Vec<Box<[u8]>> = self
+            .catalog_deleted
+            .iter()
+            .filter(|(_, place)| **place == segment)
+            .map(|(k, _)| k.clone())
+            .collect();
         for key in ends {
             if oldest.is_some_and(|oldest| oldest < segment) {
                 self.stage_catalog_delete(&key)?;

@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 const MAGIC: [u8; 8] = *b"SEALQFTR";
 const FOOTER_VERSION: u32 = 1;
+const TRAILER_COPY_BYTES: usize = BLOCK_BYTES / 2;
 
 /// One message frame. The same layout in memory and on disk.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -67,7 +68,8 @@ pub(crate) struct StreamEntry {
 /// Bytes of a [`StreamEntry`].
 pub(crate) const STREAM_ENTRY_BYTES: usize = 40;
 
-/// The last block of a sealed segment, zero up to its last four bytes, which are the CRC of what is before them.
+/// The trailer: it stands twice in the last block of a sealed segment. Each copy is zero up to its last four bytes, which
+/// are the CRC of what is before them.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawTrailer {
@@ -179,6 +181,8 @@ pub(crate) struct Footer {
     tombstone_crc: u32,
     directory_at: usize,
     stream_count: usize,
+    /// Of the trailer: 0 or 1.
+    pub(crate) damaged_copies: u8,
     /// Two bits a stream: not looked at, good, bad. A section's CRC is checked when it is first used: checking all at
     /// open would read every footer whole.
     checked: Vec<Cell<u8>>,
@@ -189,7 +193,7 @@ pub(crate) enum FooterFound {
     Valid(Footer),
     /// No trailer of this segment: never sealed.
     Absent,
-    /// A trailer of this segment, damaged, or one whose directory is.
+    /// A good trailer whose directory is damaged.
     Damaged,
 }
 
@@ -201,6 +205,11 @@ const BAD: u8 = 2;
 pub(crate) fn footer_bytes(entries: usize, streams: usize, tombstones: usize) -> usize {
     let content = entries * ENTRY_BYTES + tombstones * TOMBSTONE_BYTES + streams * STREAM_ENTRY_BYTES;
     content.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES
+}
+
+/// Where the footer starts: the next block, should a crash have cut the last group short.
+pub(crate) fn footer_offset(frames_end: u64) -> u64 {
+    frames_end.next_multiple_of(BLOCK_BYTES as u64)
 }
 
 /// The footer of a segment and its trailer block.
@@ -243,32 +252,36 @@ pub(crate) fn encode_footer(
         frames_end: U64::new(frames_end),
         last_lsn: U64::new(last_lsn),
         message_bytes: U64::new(message_bytes),
-        footer_offset: U64::new(frames_end),
+        footer_offset: U64::new(footer_offset(frames_end)),
         stream_count: U32::new(directory.len() as u32),
         tombstone_count: U32::new(tombstones.len() as u32),
         directory_crc: U32::new(seed.crc(directory.as_bytes())),
         tombstone_crc: U32::new(seed.crc(tombstones.as_bytes())),
     };
     let mut trailer = [0; BLOCK_BYTES];
-    trailer[..raw.as_bytes().len()].copy_from_slice(raw.as_bytes());
-    let crc = seed.crc(&trailer[..BLOCK_BYTES - 4]);
-    trailer[BLOCK_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    for copy in trailer.chunks_exact_mut(TRAILER_COPY_BYTES) {
+        copy[..raw.as_bytes().len()].copy_from_slice(raw.as_bytes());
+        let crc = seed.crc(&copy[..TRAILER_COPY_BYTES - 4]);
+        copy[TRAILER_COPY_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    }
     EncodedFooter { content, trailer }
 }
 
 impl Footer {
     /// Reads the trailer and checks the directory of the segment whose whole file is `bytes`.
     pub(crate) fn find(bytes: &[u8], seed: FrameSeed) -> FooterFound {
-        let Some(trailer) = bytes.len().checked_sub(BLOCK_BYTES).map(|at| &bytes[at..]) else {
+        let Some(block) = bytes.len().checked_sub(BLOCK_BYTES).map(|at| &bytes[at..]) else {
             return FooterFound::Absent;
         };
-        let (content, crc) = trailer.split_at(BLOCK_BYTES - 4);
-        let Ok((raw, _)) = RawTrailer::ref_from_prefix(content) else { return FooterFound::Absent };
-        if seed.crc(content).to_le_bytes() != crc {
-            // An old use of the file leaves a trailer that does not verify either; only the frames can tell, and
-            // whoever needs to know asks them.
+        let good = |copy: &&[u8]| {
+            let (content, crc) = copy.split_at(TRAILER_COPY_BYTES - 4);
+            seed.crc(content).to_le_bytes() == crc
+        };
+        let copies: Vec<&[u8]> = block.chunks_exact(TRAILER_COPY_BYTES).filter(good).collect();
+        // An earlier use of the file leaves a trailer that does not verify either.
+        let Some(Ok((raw, _))) = copies.first().map(|copy| RawTrailer::ref_from_prefix(copy)) else {
             return FooterFound::Absent;
-        }
+        };
         if raw.magic != MAGIC || raw.version.get() != FOOTER_VERSION {
             return FooterFound::Damaged;
         }
@@ -290,12 +303,13 @@ impl Footer {
             tombstone_crc: raw.tombstone_crc.get(),
             directory_at,
             stream_count,
+            damaged_copies: 2 - copies.len() as u8,
             checked: vec![Cell::new(UNSEEN); stream_count.min(bytes.len() / STREAM_ENTRY_BYTES)],
         };
         let directory = footer.directory(bytes);
-        let within = directory.iter().all(|d| {
-            u64::from(d.start.get()) + u64::from(d.count.get()) <= u64::from(footer.entry_count)
-        });
+        let within = directory
+            .iter()
+            .all(|d| u64::from(d.start.get()) + u64::from(d.count.get()) <= u64::from(footer.entry_count));
         if directory.len() != stream_count
             || !within
             || seed.crc(directory.as_bytes()) != raw.directory_crc.get()
@@ -348,7 +362,11 @@ impl Footer {
     }
 }
 
-fn slice_of<T: FromBytes + Immutable + KnownLayout + Unaligned>(bytes: &[u8], at: usize, count: usize) -> &[T] {
+fn slice_of<T: FromBytes + Immutable + KnownLayout + Unaligned>(
+    bytes: &[u8],
+    at: usize,
+    count: usize,
+) -> &[T] {
     bytes
         .get(at..)
         .and_then(|rest| <[T]>::ref_from_prefix_with_elems(rest, count).ok())
@@ -365,7 +383,9 @@ mod tests {
         let mut streams = BTreeMap::new();
         for stream in [1u32, 7] {
             let entries = (1..=3)
-                .map(|sequence| Entry::of(&Frame { sequence, stream, ..Frame::bare(Kind::Message) }, sequence * 64))
+                .map(|sequence| {
+                    Entry::of(&Frame { sequence, stream, ..Frame::bare(Kind::Message) }, sequence * 64)
+                })
                 .collect();
             streams.insert(stream, StreamEntries { entries, next_sequence: 4 });
         }
@@ -400,6 +420,7 @@ mod tests {
                     footer.section(&flipped, 0).is_none(),
                     footer.section(&flipped, 1).is_none(),
                     footer.tombstones(&flipped).is_none(),
+                    footer.damaged_copies == 1,
                 ]
                 .iter()
                 .filter(|bad| **bad)

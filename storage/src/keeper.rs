@@ -44,8 +44,15 @@ pub(crate) struct Keeper {
 }
 
 enum Mode {
-    Inline { disk: Arc<dyn Disk>, outcomes: VecDeque<Outcome> },
-    Thread { jobs: Option<SyncSender<Job>>, outcomes: Receiver<Outcome>, thread: Option<std::thread::JoinHandle<()>> },
+    Inline {
+        disk: Arc<dyn Disk>,
+        outcomes: VecDeque<Outcome>,
+    },
+    Thread {
+        jobs: Option<SyncSender<Job>>,
+        outcomes: Receiver<Outcome>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    },
 }
 
 impl Keeper {

@@ -258,7 +258,8 @@ fn count_bits(words: &[u64; CHUNK_WORDS], start: usize, end: usize) -> u64 {
         let base = index * 64;
         let low = start.saturating_sub(base).min(64);
         let high = (end - base).min(64);
-        let mask = if high == 64 { u64::MAX } else { (1 << high) - 1 } & u64::MAX.checked_shl(low as u32).unwrap_or(0);
+        let mask = if high == 64 { u64::MAX } else { (1 << high) - 1 }
+            & u64::MAX.checked_shl(low as u32).unwrap_or(0);
         count += u64::from((word & mask).count_ones());
     }
     count

@@ -212,16 +212,20 @@ impl Log {
         } else {
             choose_committer(&options, &waker)?
         };
-        let (recovered, mut report) = recovery::recover(&*disk, &options)?;
+        let (mut recovered, mut report) = recovery::recover(&*disk, &options)?;
         report.io_engine = committer.name();
-        let keeper =
-            Keeper::start(Arc::clone(&disk), options.shard, waker.clone()).map_err(io("starting a thread"))?;
+        let torn = std::mem::take(&mut recovered.torn);
+        let keeper = Keeper::start(Arc::clone(&disk), options.shard, waker.clone())
+            .map_err(io("starting a thread"))?;
         let mut log = Self::assemble(options, disk, waker, committer, keeper, recovered)?;
         log.meters.quarantined.increment(report.quarantined_records);
         log.check_space();
         log.prepare_spare();
         log.seal_full_segments();
         log.report_gauges();
+        for (stream, sequence) in torn {
+            log.bury_torn(stream, sequence);
+        }
         if report.replayed_frames > 0 {
             log.request_checkpoint();
         }
@@ -236,20 +240,23 @@ impl Log {
         keeper: Keeper,
         recovered: Recovered,
     ) -> Result<Self, OpenError> {
-        let Recovered { store_id, mut segments, mut retired, spares, next_lsn, mut next_segment, .. } = recovered;
+        let Recovered { store_id, mut segments, mut retired, spares, next_lsn, mut next_segment, .. } =
+            recovered;
         let mut spares = spares.into_iter();
         let (active, file) = match spares.next() {
             Some(spare) => spare,
             None => {
                 let id = next_segment;
                 next_segment += 1;
-                let (used, made) = keeper::prepare(&*disk, id, retired.last().copied(), options.segment_bytes);
+                let (used, made) =
+                    keeper::prepare(&*disk, id, retired.last().copied(), options.segment_bytes);
                 retired.retain(|old| Some(*old) != used);
                 let what = "making the first segment".to_owned();
                 (id, made.map_err(|source| OpenError::Io { what, source })?)
             }
         };
-        let segment = Segment::new(active, file, store_id, next_lsn);
+        let mut segment = Segment::new(active, file, store_id, next_lsn);
+        segment.after_open = true;
         let open = append::first_group(&segment, options.segment_bytes, 0, store_id);
         segments.insert(active, segment);
         let spare = spares.next().map_or(Spare::None, |(id, file)| Spare::Ready(id, file));
@@ -346,6 +353,12 @@ impl Log {
         if self.turn()? {
             return Ok(());
         }
+        // A step of compaction that only looked staged nothing that could end the wait.
+        let timeout = if self.compaction.is_some() && self.in_flight.is_none() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
         self.committer.wait(timeout).map_err(LogError::Wait)?;
         self.turn().map(drop)
     }
@@ -356,7 +369,8 @@ impl Log {
     /// [`LogError::Poisoned`].
     pub fn flush(&mut self) -> Result<(), LogError> {
         let target = self.next_lsn - 1;
-        while self.durable < target && (self.open.has_frames() || self.in_flight.is_some() || !self.closed.is_empty())
+        while self.durable < target
+            && (self.open.has_frames() || self.in_flight.is_some() || !self.closed.is_empty())
         {
             if !self.turn()? {
                 self.committer.wait(None).map_err(LogError::Wait)?;
@@ -390,7 +404,8 @@ impl Log {
 
     /// The log in numbers. Walks streams and segments: for scrapes, not for every request.
     pub fn stats(&self) -> LogStats {
-        let files = self.segments.len() + self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
+        let files =
+            self.segments.len() + self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
         LogStats {
             segments: self.segments.len() as u64,
             live_bytes: self.segments.values().map(Segment::live_bytes).sum(),
@@ -472,7 +487,8 @@ impl Log {
 
     /// Encodes the present state; it is written once every frame in it is durable.
     pub(crate) fn request_checkpoint(&mut self) {
-        if self.checkpoints.waiting.is_some() || self.checkpoints.writing.is_some() || self.poisoned.is_some() {
+        if self.checkpoints.waiting.is_some() || self.checkpoints.writing.is_some() || self.poisoned.is_some()
+        {
             return;
         }
         let lsn = self.next_lsn - 1;
@@ -494,7 +510,11 @@ impl Log {
                     segment: self.catalog_places.get(key).map_or(0, |place| place.segment),
                 })
                 .collect(),
-            catalog_deleted: self.catalog_deleted.iter().map(|(key, segment)| (key.to_vec(), *segment)).collect(),
+            catalog_deleted: self
+                .catalog_deleted
+                .iter()
+                .map(|(key, segment)| (key.to_vec(), *segment))
+                .collect(),
         };
         match state.encode() {
             Some(bytes) => self.checkpoints.waiting = Some((lsn, self.active, bytes)),
@@ -507,7 +527,9 @@ impl Log {
         if self.checkpoints.writing.is_some() {
             return;
         }
-        if let Some((lsn, segment, bytes)) = self.checkpoints.waiting.take_if(|(lsn, ..)| *lsn <= self.durable) {
+        if let Some((lsn, segment, bytes)) =
+            self.checkpoints.waiting.take_if(|(lsn, ..)| *lsn <= self.durable)
+        {
             self.checkpoints.number += 1;
             self.checkpoints.writing = Some((lsn, segment));
             self.keeper.submit(Job::Checkpoint { number: self.checkpoints.number, bytes });

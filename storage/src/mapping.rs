@@ -2,7 +2,10 @@
 //!
 //! Holds one of the crate's two kinds of unsafe code: the memory map. Only sealed segments and, during recovery,
 //! segments that nobody writes are mapped.
-#![expect(unsafe_code, reason = "a memory map is sound only while nobody writes the file, which no type can show")]
+#![expect(
+    unsafe_code,
+    reason = "a memory map is sound only while nobody writes the file, which no type can show"
+)]
 
 use std::fs::File;
 use std::io;
@@ -26,8 +29,6 @@ impl Mapping {
         // SAFETY: only sealed segments are mapped. The log never writes one again before it is retired, retires none
         // while a mapping of it is alive, and holds an exclusive lock on the directory against every other daemon.
         let map = unsafe { memmap2::Mmap::map(file)? };
-        // Reads are by record, and what recovery touches is one header in many: read-ahead would multiply both.
-        let _ = map.advise(memmap2::Advice::Random);
         Ok(Self(Source::Mapped(map)))
     }
 

@@ -15,7 +15,7 @@ use crate::group::GROUP_BYTES_MAX;
 use crate::log::{CatalogPlace, Checkpoints, LogOptions};
 use crate::mapping::Mapping;
 use crate::segment::{
-    FORMAT_VERSION, FRAMES_START, Found, FrameWalk, HeaderFound, Segment, SegmentHeader, SegmentState,
+    FORMAT_VERSION, FRAMES_START, FrameWalk, HeaderFound, Segment, SegmentHeader, SegmentState,
     parse_retired_name, parse_segment_name, segment_name,
 };
 use crate::stream_index::Stream;
@@ -67,6 +67,8 @@ pub(crate) struct Recovered {
     pub(crate) catalog_deleted: BTreeMap<Box<[u8]>, u64>,
     pub(crate) sequence_floor: u64,
     pub(crate) quarantined: u64,
+    /// Messages of the last group whose header stands and whose payload does not.
+    pub(crate) torn: Vec<(u32, u64)>,
     pub(crate) checkpoints: Checkpoints,
 }
 
@@ -101,7 +103,8 @@ pub(crate) fn recover(
         store::write(disk, store_id).map_err(io_error("writing the store file"))?;
     }
     let retired: Vec<u64> = names.iter().filter_map(|name| parse_retired_name(name)).collect();
-    let mut next_segment = found.iter().map(|s| s.id).chain(retired.iter().copied()).max().map_or(1, |id| id + 1);
+    let mut next_segment =
+        found.iter().map(|s| s.id).chain(retired.iter().copied()).max().map_or(1, |id| id + 1);
     let (segments, spares) = sort_out(disk, found, store_id, options, &mut report)?;
     report.segments = segments.len() as u64;
 
@@ -109,7 +112,8 @@ pub(crate) fn recover(
     let mut checkpoint = None;
     for (_, candidate) in usable {
         next_segment = next_segment.max(candidate.next_segment);
-        let complete = last.is_none_or(|last| (candidate.segment..=last).all(|id| segments.contains_key(&id)));
+        let complete =
+            last.is_none_or(|last| (candidate.segment..=last).all(|id| segments.contains_key(&id)));
         if checkpoint.is_none() && complete {
             checkpoint = Some(candidate);
         } else if checkpoint.is_none() {
@@ -121,7 +125,7 @@ pub(crate) fn recover(
     let durable = checkpoint.as_ref().map_or((0, 0), |c| (c.lsn, c.segment));
 
     let mut replay = Replay::starting_from(checkpoint.map(|c| *c), segments);
-    replay.run(&mut report).map_err(io_error("reading segments"))?;
+    replay.run(&mut report);
     let mut recovered = replay.finish(store_id, &mut report);
     recovered.retired = retired;
     recovered.spares = spares;
@@ -269,12 +273,16 @@ fn sort_out(
             report.damaged_headers += 2;
         }
         let base_lsn = own_header.map_or(0, |header| header.base_lsn);
-        segments.insert(id, segment_of(id, file, store_id, base_lsn, mapping));
+        let mut segment = segment_of(id, file, store_id, base_lsn, mapping);
+        // A header that was never written whole belongs to the first group after an open, or to a damaged segment.
+        segment.after_open = own_header.is_none_or(|header| header.after_open);
+        segments.insert(id, segment);
     }
     let last = segments.last_key_value().map_or(0, |(id, _)| *id);
     let mut spares = Vec::new();
     for (id, file) in unused {
-        let right_size = file.len_bytes().map_err(io_error("reading a file's length"))? == options.segment_bytes;
+        let right_size =
+            file.len_bytes().map_err(io_error("reading a file's length"))? == options.segment_bytes;
         if id > last && right_size {
             spares.push((id, file));
         } else {
@@ -286,7 +294,13 @@ fn sort_out(
 }
 
 /// A segment as found, with its footer if it has a good one.
-fn segment_of(id: u64, file: Arc<dyn DiskFile>, store_id: [u8; 16], base_lsn: u64, mapping: Mapping) -> Segment {
+fn segment_of(
+    id: u64,
+    file: Arc<dyn DiskFile>,
+    store_id: [u8; 16],
+    base_lsn: u64,
+    mapping: Mapping,
+) -> Segment {
     let mut segment = Segment::new(id, file, store_id, base_lsn);
     segment.state = SegmentState::Sealing;
     if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), segment.seed) {
@@ -307,10 +321,9 @@ pub(crate) fn walk<'a>(segment: &Segment, bytes: &'a [u8], offset: u64, last_lsn
     FrameWalk::new(bytes, segment.seed, offset, last_lsn, known_end)
 }
 
-/// Where the last group of the log starts, so that its payloads can be told from those that were synced.
-pub(crate) fn last_group_start(segment: &Segment, bytes: &[u8]) -> (u64, bool) {
-    let mut frames = walk(segment, bytes, FRAMES_START, 0);
-    let any = frames.by_ref().any(|found| matches!(found, Found::Frame { .. }));
+/// Where the last group of a segment starts, so that its payloads can be told from those that were surely synced.
+pub(crate) fn last_group_start(segment: &Segment, bytes: &[u8], from: u64, last_lsn: u64) -> u64 {
+    let mut frames = walk(segment, bytes, from, last_lsn);
     frames.by_ref().for_each(drop);
-    (frames.group_start(), any)
+    frames.group_start()
 }

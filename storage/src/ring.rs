@@ -2,7 +2,10 @@
 //! the same ring, so that the shard thread waits in one place.
 //!
 //! Holds the other of the crate's two kinds of unsafe code: handing buffers to the kernel.
-#![expect(unsafe_code, reason = "submission queue entries carry raw pointers whose lifetime no type can show")]
+#![expect(
+    unsafe_code,
+    reason = "submission queue entries carry raw pointers whose lifetime no type can show"
+)]
 
 use crate::commit::{Committed, Committer, GroupWrite};
 use crate::waker::LogWaker;
@@ -26,6 +29,8 @@ pub(crate) struct RingCommitter {
     /// The ring was made disabled, so that whoever uses it first becomes its only issuer.
     enabled: bool,
     bell_polled: bool,
+    /// The kernel shows in shared memory whether completions wait to be run.
+    flags_task_work: bool,
 }
 
 impl RingCommitter {
@@ -35,15 +40,25 @@ impl RingCommitter {
     /// The kernel's: it is too old, or a policy (sysctl, seccomp) forbids it.
     pub(crate) fn new(waker: LogWaker) -> io::Result<Self> {
         probe()?;
-        let ring = IoUring::builder()
+        let deferred = IoUring::builder()
             .setup_r_disabled()
             .setup_single_issuer()
             .setup_coop_taskrun()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .dontfork()
-            .build(ENTRIES)
-            .or_else(|_| IoUring::builder().setup_r_disabled().dontfork().build(ENTRIES))?;
-        Ok(Self { ring, waker, in_flight: None, outcome: None, enabled: false, bell_polled: false })
+            .build(ENTRIES);
+        let flags_task_work = deferred.is_ok();
+        let ring = deferred.or_else(|_| IoUring::builder().setup_r_disabled().dontfork().build(ENTRIES))?;
+        Ok(Self {
+            flags_task_work,
+            ring,
+            waker,
+            in_flight: None,
+            outcome: None,
+            enabled: false,
+            bell_polled: false,
+        })
     }
 
     fn enable(&mut self) -> io::Result<()> {
@@ -63,7 +78,8 @@ impl RingCommitter {
 
     fn poll_bell(&mut self) -> io::Result<()> {
         if !self.bell_polled {
-            let poll = opcode::PollAdd::new(Fd(self.waker.raw_fd()), rustix::event::PollFlags::IN.bits().into());
+            let poll =
+                opcode::PollAdd::new(Fd(self.waker.raw_fd()), rustix::event::PollFlags::IN.bits().into());
             self.push(&[poll.build().user_data(TAG_BELL)])?;
             self.bell_polled = true;
         }
@@ -81,7 +97,9 @@ impl RingCommitter {
         };
         match result {
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc_errno::ETIME | libc_errno::EINTR)) => Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc_errno::ETIME | libc_errno::EINTR)) => {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -184,9 +202,9 @@ impl Committer for RingCommitter {
     fn poll(&mut self) -> Option<io::Result<Committed>> {
         if self.outcome.is_none() && self.in_flight.is_some() {
             self.reap();
-            if self.outcome.is_none() {
-                // Deferred task work runs only when asked for.
-                if let Err(error) = self.submit_and_wait(0, Some(Duration::ZERO)) {
+            // Deferred task work runs only when asked for; the flag spares the system call while there is none.
+            if self.outcome.is_none() && (!self.flags_task_work || self.ring.submission().taskrun()) {
+                if let Err(error) = self.submit_and_wait(1, Some(Duration::ZERO)) {
                     return Some(Err(error));
                 }
                 self.reap();

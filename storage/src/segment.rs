@@ -25,6 +25,7 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 const MAGIC: [u8; 8] = *b"SEALQSEG";
 /// The header stands twice in its block, so that one flipped byte leaves a good one.
 const HEADER_COPY_BYTES: usize = BLOCK_BYTES / 2;
+const FLAG_AFTER_OPEN: u64 = 1;
 const SUFFIX: &str = ".seg";
 const RETIRED_SUFFIX: &str = ".free";
 
@@ -39,17 +40,19 @@ struct RawSegmentHeader {
     segment: U64,
     base_lsn: U64,
     segment_bytes: U64,
+    flags: U64,
 }
 
 const _: () = {
     use std::mem::{offset_of, size_of};
-    assert!(size_of::<RawSegmentHeader>() == 56);
+    assert!(size_of::<RawSegmentHeader>() == 64);
     assert!(offset_of!(RawSegmentHeader, version) == 8);
     assert!(offset_of!(RawSegmentHeader, header_len) == 12);
     assert!(offset_of!(RawSegmentHeader, store_id) == 16);
     assert!(offset_of!(RawSegmentHeader, segment) == 32);
     assert!(offset_of!(RawSegmentHeader, base_lsn) == 40);
     assert!(offset_of!(RawSegmentHeader, segment_bytes) == 48);
+    assert!(offset_of!(RawSegmentHeader, flags) == 56);
 };
 
 /// What a segment says about itself.
@@ -59,6 +62,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) segment: u64,
     pub(crate) base_lsn: u64,
     pub(crate) segment_bytes: u64,
+    /// The first segment of a process: the last group of the one before may be torn.
+    pub(crate) after_open: bool,
 }
 
 /// What was found in a header block.
@@ -83,6 +88,7 @@ impl SegmentHeader {
             segment: U64::new(self.segment),
             base_lsn: U64::new(self.base_lsn),
             segment_bytes: U64::new(self.segment_bytes),
+            flags: U64::new(if self.after_open { FLAG_AFTER_OPEN } else { 0 }),
         };
         let mut block = [0; BLOCK_BYTES];
         for copy in block.chunks_exact_mut(HEADER_COPY_BYTES) {
@@ -123,6 +129,7 @@ impl SegmentHeader {
                 segment: raw.segment.get(),
                 base_lsn: raw.base_lsn.get(),
                 segment_bytes: raw.segment_bytes.get(),
+                after_open: raw.flags.get() & FLAG_AFTER_OPEN != 0,
             },
             damaged_copies: 0,
         }
@@ -167,6 +174,8 @@ pub(crate) struct Segment {
     pub(crate) seed: FrameSeed,
     pub(crate) state: SegmentState,
     pub(crate) base_lsn: u64,
+    /// See [`SegmentHeader`].
+    pub(crate) after_open: bool,
     pub(crate) last_lsn: u64,
     /// End of the last frame, at a block boundary.
     pub(crate) frames_end: u64,
@@ -195,6 +204,7 @@ impl Segment {
             seed: FrameSeed::new(store_id, id),
             state: SegmentState::Active,
             base_lsn,
+            after_open: false,
             last_lsn: base_lsn.saturating_sub(1),
             frames_end: FRAMES_START,
             index: SegmentIndex::empty(),
@@ -236,7 +246,9 @@ impl Segment {
         frames
             .filter_map(|found| match found {
                 Found::Frame { offset, frame, .. }
-                    if frame.kind == Kind::Message && frame.stream == stream && frame.sequence == sequence =>
+                    if frame.kind == Kind::Message
+                        && frame.stream == stream
+                        && frame.sequence == sequence =>
                 {
                     Some(Entry::of(&frame, offset))
                 }
@@ -257,7 +269,9 @@ impl Segment {
     pub(crate) fn live_bytes(&self) -> u64 {
         match self.message_count {
             0 => 0,
-            count => (u128::from(self.message_bytes) * u128::from(self.live_count) / u128::from(count)) as u64,
+            count => {
+                (u128::from(self.message_bytes) * u128::from(self.live_count) / u128::from(count)) as u64
+            }
         }
     }
 
@@ -418,7 +432,13 @@ mod tests {
     use super::*;
 
     fn header() -> SegmentHeader {
-        SegmentHeader { store_id: [3; 16], segment: 12, base_lsn: 99, segment_bytes: 64 << 20 }
+        SegmentHeader {
+            store_id: [3; 16],
+            segment: 12,
+            base_lsn: 99,
+            segment_bytes: 64 << 20,
+            after_open: true,
+        }
     }
 
     #[test]

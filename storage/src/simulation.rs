@@ -7,7 +7,9 @@
 mod model;
 
 use crate::disk::SimDisk;
-use crate::{AppendError, IoChoice, Log, LogError, LogOptions, NewMessage, OpenError, ReadError, RecoveryReport};
+use crate::{
+    AppendError, IoChoice, Log, LogError, LogOptions, NewMessage, OpenError, ReadError, RecoveryReport,
+};
 use model::{Model, Script};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,12 +64,21 @@ fn crash_everywhere(seed: u64, steps: usize, without_checkpoints: bool) {
             }
             found = found.after_crash();
         }
-        let (mut log, report) = open(&found).unwrap_or_else(|error| panic!("seed {seed}, crash at {at}: {error}"));
+        let (mut log, report) =
+            open(&found).unwrap_or_else(|error| panic!("seed {seed}, crash at {at}: {error}"));
         let context = format!("seed {seed}, crash at {at}, {report:?}");
         assert_eq!(report.quarantined_records, 0, "{context}");
         model.check(&log, !without_checkpoints, &context);
-        log.put_message(message(1, b"after")).unwrap();
+        let after = log.put_message(message(1, b"after")).unwrap();
         log.flush().unwrap();
+        // What was recovered stays what it is, even when everything is read again from the segments.
+        log.wait(Some(std::time::Duration::ZERO)).unwrap();
+        drop(log);
+        erase_checkpoints(&found);
+        let (mut log, _) = open(&found).unwrap();
+        assert_eq!(log.read(1, after.sequence).unwrap().body().unwrap(), b"after", "{context}");
+        log.put_delete(1, after.sequence).unwrap();
+        model.check(&log, false, &format!("again: {context}"));
     }
 }
 
@@ -337,7 +348,13 @@ fn segments_of_two_stores_are_refused() {
     let (other, _) = populated(true);
     let file = mine.create("00000090.seg", SEGMENT_BYTES).unwrap();
     file.write_at(&other.content(&newest_segment(&other)).unwrap(), 0).unwrap();
-    let header = crate::segment::SegmentHeader { store_id: [8; 16], segment: 90, base_lsn: 1, segment_bytes: 1 };
+    let header = crate::segment::SegmentHeader {
+        store_id: [8; 16],
+        segment: 90,
+        base_lsn: 1,
+        segment_bytes: 1,
+        after_open: false,
+    };
     file.write_at(&header.encode(), 0).unwrap();
     assert!(matches!(open(&mine), Err(OpenError::Foreign { .. })));
 }

@@ -95,7 +95,11 @@ impl Stream {
             let guess = usize::try_from(sequence.checked_sub(first)?).ok()?;
             match self.fresh.get(guess) {
                 Some(entry) if entry.sequence.get() == sequence => Some(entry),
-                _ => self.fresh.binary_search_by_key(&sequence, |e| e.sequence.get()).ok().map(|at| &self.fresh[at]),
+                _ => self
+                    .fresh
+                    .binary_search_by_key(&sequence, |e| e.sequence.get())
+                    .ok()
+                    .map(|at| &self.fresh[at]),
             }
         };
         self.copies.get(&sequence).or_else(fresh)

@@ -36,7 +36,12 @@ impl TailCache {
     }
 
     /// The group that holds `offset` of `segment`, and where in it.
-    pub(crate) fn find(&self, segment: u64, offset: u64, len: usize) -> Option<(Arc<AlignedBuffer>, Range<usize>)> {
+    pub(crate) fn find(
+        &self,
+        segment: u64,
+        offset: u64,
+        len: usize,
+    ) -> Option<(Arc<AlignedBuffer>, Range<usize>)> {
         let after = self.groups.partition_point(|g| (g.segment, g.start) <= (segment, offset));
         let group = self.groups.get(after.checked_sub(1)?)?;
         let at = usize::try_from(offset - group.start.min(offset)).ok()?;

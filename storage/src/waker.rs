@@ -62,8 +62,10 @@ impl LogWaker {
 
     /// Owner only: blocks until the bell rings or the time is over. Used where no ring polls the bell.
     pub(crate) fn block(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout
-            .map(|t| Timespec { tv_sec: t.as_secs().min(i32::MAX as u64) as i64, tv_nsec: t.subsec_nanos().into() });
+        let timeout = timeout.map(|t| Timespec {
+            tv_sec: t.as_secs().min(i32::MAX as u64) as i64,
+            tv_nsec: t.subsec_nanos().into(),
+        });
         let mut fds = [PollFd::from_borrowed_fd(self.0.event.as_fd(), PollFlags::IN)];
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {

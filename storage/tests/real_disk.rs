@@ -22,7 +22,14 @@ fn open(dir: &Path, io: IoChoice) -> (Log, RecoveryReport) {
 }
 
 fn message(stream: u32, body: &[u8]) -> NewMessage<'_> {
-    NewMessage { stream, sent_at_ms: 1000, visible_at_ms: 1000, extension: b"ext", body, ..NewMessage::default() }
+    NewMessage {
+        stream,
+        sent_at_ms: 1000,
+        visible_at_ms: 1000,
+        extension: b"ext",
+        body,
+        ..NewMessage::default()
+    }
 }
 
 fn body_of(log: &Log, stream: u32, sequence: u64) -> Vec<u8> {

@@ -36,11 +36,16 @@ impl RealDisk {
     pub fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let mode = Mode::from_raw_mode(0o600);
-        let lock = rustix::fs::open(path.join(LOCK_FILE), OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, mode)?;
+        let lock =
+            rustix::fs::open(path.join(LOCK_FILE), OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, mode)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         let mut disk = Self { path: path.to_owned(), direct: false, writable: true, _lock: Some(lock) };
         disk.direct = disk.probe_direct();
         disk.sync_directory()?;
+        if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
+            // The directory's own entry.
+            File::open(parent)?.sync_all()?;
+        }
         Ok(disk)
     }
 

@@ -80,7 +80,8 @@ impl SimDisk {
     pub fn after_crash(&self) -> Self {
         let mut state = self.state();
         state.crashed = true;
-        let mut next = State { random: state.random, capacity_bytes: state.capacity_bytes, ..State::default() };
+        let mut next =
+            State { random: state.random, capacity_bytes: state.capacity_bytes, ..State::default() };
         let changes = state.name_changes.len() as u64;
         let kept = (next.draw() % (changes + 1)) as usize;
         let names = match kept {

@@ -22,9 +22,20 @@ const SLACK_FACTOR: usize = 2;
 
 /// The group that starts a segment: it carries the segment's header, so that a segment and its first frames become
 /// durable in one write.
-pub(super) fn first_group(segment: &Segment, segment_bytes: u64, hint_bytes: usize, store_id: [u8; 16]) -> Group {
+pub(super) fn first_group(
+    segment: &Segment,
+    segment_bytes: u64,
+    hint_bytes: usize,
+    store_id: [u8; 16],
+) -> Group {
     let mut group = Group::new(segment.id, segment.seed, 0, hint_bytes);
-    let header = SegmentHeader { store_id, segment: segment.id, base_lsn: segment.base_lsn, segment_bytes };
+    let header = SegmentHeader {
+        store_id,
+        segment: segment.id,
+        base_lsn: segment.base_lsn,
+        segment_bytes,
+        after_open: segment.after_open,
+    };
     group.push_header(&header.encode());
     group
 }
@@ -182,6 +193,15 @@ impl Log {
         self.stage_catalog_delete(key)
     }
 
+    /// A message of the last group whose payload a crash cut short is not in the state, but its header stands in the
+    /// segment: a tombstone keeps it from coming back should the checkpoints be lost.
+    pub(super) fn bury_torn(&mut self, stream: u32, sequence: u64) {
+        let mut frame = Frame { stream, sequence, flags: FLAG_QUARANTINED, ..Frame::bare(Kind::Delete) };
+        if self.stage(&mut frame, &[]).is_ok() {
+            self.note_tombstone(stream, sequence, FLAG_QUARANTINED);
+        }
+    }
+
     /// Takes a record that its reader found damaged out of service, for good.
     pub fn quarantine(&mut self, stream: u32, sequence: u64) {
         if !self.is_live(stream, sequence) {
@@ -295,8 +315,10 @@ impl Log {
             died.push((run.segment(), found.liveness.live_between(run.first, below.min(run.last() + 1))));
         }
         let in_active = found.fresh.partition_point(|e| e.sequence.get() < below);
-        let mut active = found.fresh[..in_active].iter().filter(|e| found.liveness.is_live(e.sequence.get())).count();
-        active += found.copies.range(..below).filter(|(sequence, _)| found.liveness.is_live(**sequence)).count();
+        let mut active =
+            found.fresh[..in_active].iter().filter(|e| found.liveness.is_live(e.sequence.get())).count();
+        active +=
+            found.copies.range(..below).filter(|(sequence, _)| found.liveness.is_live(**sequence)).count();
         died.push((self.active, active as u64));
         found.liveness.kill_below(below);
         found.forget_leases_below(below);

@@ -1,7 +1,7 @@
 //! What the log does beside appending: spare segments, sealing, checkpoints, space, and small steps of compaction.
 
 use super::{Log, Spare};
-use crate::footer::{SegmentIndex, encode_footer};
+use crate::footer::{SegmentIndex, encode_footer, footer_offset};
 use crate::keeper::{Job, Outcome};
 use crate::segment::SegmentState;
 use std::sync::Arc;
@@ -117,7 +117,8 @@ impl Log {
     pub(crate) fn seal_full_segments(&mut self) {
         let durable = self.durable;
         for segment in self.segments.values_mut() {
-            if segment.state != SegmentState::Sealing || segment.last_lsn > durable || segment.is_being_sealed {
+            if segment.state != SegmentState::Sealing || segment.last_lsn > durable || segment.is_being_sealed
+            {
                 continue;
             }
             let SegmentIndex::Memory(index) = &segment.index else { continue };
@@ -129,7 +130,8 @@ impl Log {
                 segment.last_lsn,
                 segment.message_bytes,
             );
-            let end = segment.frames_end + footer.content.len() as u64 + crate::frame::BLOCK_BYTES as u64;
+            let footer_offset = footer_offset(segment.frames_end);
+            let end = footer_offset + footer.content.len() as u64 + crate::frame::BLOCK_BYTES as u64;
             segment.is_being_sealed = true;
             if end > self.options.segment_bytes {
                 // Only a segment of another size setting can be this full: it is served from memory.
@@ -140,7 +142,7 @@ impl Log {
                 id: segment.id,
                 file: Arc::clone(&segment.file),
                 footer,
-                footer_offset: segment.frames_end,
+                footer_offset,
                 segment_bytes: self.options.segment_bytes,
             });
         }

@@ -89,9 +89,13 @@ impl Log {
         let lease = self.streams.get(&stream).and_then(|s| s.leases.get(&sequence));
         let offset = u64::from(entry.offset.get());
         let len = entry.span_bytes();
-        let bytes = match &segment.mapping {
-            Some(mapping) => RecordBytes::Mapped(Arc::clone(mapping), offset as usize..offset as usize + len),
-            None => self.read_unsealed(id, offset, len, &*segment.file)?,
+        let bytes = match (self.tail.find(id, offset, len), &segment.mapping) {
+            // Direct writes leave nothing in the page cache: what is mapped may have to come from the disk.
+            (Some((blocks, range)), _) => RecordBytes::Cached(blocks, range),
+            (None, Some(mapping)) => {
+                RecordBytes::Mapped(Arc::clone(mapping), offset as usize..offset as usize + len)
+            }
+            (None, None) => self.read_unsealed(id, offset, len, &*segment.file)?,
         };
         Ok(Record::new(MessageFacts::of(entry, lease), stream, (id, offset), segment.seed, bytes))
     }
@@ -106,9 +110,6 @@ impl Log {
         if segment == self.open.segment && offset >= self.open.start {
             let at = (offset - self.open.start) as usize;
             return Ok(RecordBytes::Owned(self.open.buffer.as_slice()[at..at + len].to_vec()));
-        }
-        if let Some((blocks, range)) = self.tail.find(segment, offset, len) {
-            return Ok(RecordBytes::Cached(blocks, range));
         }
         // Groups still waiting to be written are not on disk yet, whatever the cache has room for.
         let waiting = self.closed.iter().find(|group| {

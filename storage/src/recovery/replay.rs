@@ -9,7 +9,6 @@ use crate::record::{LeaseState, is_leased};
 use crate::segment::{FRAMES_START, Found, Segment, SegmentState, payload_is_intact};
 use crate::stream_index::{Stream, sort_entries};
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -29,6 +28,7 @@ pub(super) struct Replay {
     last_lsn: u64,
     /// LSNs missing in the middle of frames: each may have given out a sequence.
     lost: u64,
+    torn: Vec<(u32, u64)>,
     /// Highest next sequence proven, by stream: which segment proves it.
     evidence: HashMap<u32, u64>,
 }
@@ -57,7 +57,11 @@ impl Replay {
             streams,
             catalog,
             catalog_places,
-            catalog_deleted: c.catalog_deleted.into_iter().map(|(key, segment)| (key.into(), segment)).collect(),
+            catalog_deleted: c
+                .catalog_deleted
+                .into_iter()
+                .map(|(key, segment)| (key.into(), segment))
+                .collect(),
             checkpoint_lsn: c.lsn,
             checkpoint_segment: c.segment,
             checkpoint_offset: c.offset,
@@ -65,33 +69,33 @@ impl Replay {
             quarantined: c.quarantined,
             last_lsn: c.lsn,
             lost: 0,
+            torn: Vec::new(),
             evidence,
         }
     }
 
-    pub(super) fn run(&mut self, report: &mut RecoveryReport) -> io::Result<()> {
+    pub(super) fn run(&mut self, report: &mut RecoveryReport) {
         let ids: Vec<u64> = self.segments.keys().copied().collect();
-        let last = self.last_written(&ids);
-        for id in ids {
-            self.run_segment(id, last, report);
+        let newest = self.newest_written(&ids);
+        for (at, id) in ids.iter().copied().enumerate() {
+            let next = ids.get(at + 1).and_then(|next| self.segments.get(next));
+            let ends_in_open = newest == Some(id) || next.is_some_and(|next| next.after_open);
+            self.run_segment(id, newest == Some(id), ends_in_open, report);
         }
-        Ok(())
     }
 
-    /// The segment with the newest frame, and where its last group starts.
-    fn last_written(&self, ids: &[u64]) -> Option<(u64, u64)> {
-        for id in ids.iter().rev() {
+    /// The segment with the newest frame.
+    fn newest_written(&self, ids: &[u64]) -> Option<u64> {
+        ids.iter().rev().copied().find(|id| {
             let segment = &self.segments[id];
-            let Some(mapping) = &segment.mapping else { continue };
-            let (group, any) = last_group_start(segment, mapping.bytes());
-            if any {
-                return Some((*id, group));
-            }
-        }
-        None
+            segment.mapping.as_ref().is_some_and(|m| {
+                walk(segment, m.bytes(), FRAMES_START, 0).any(|found| matches!(found, Found::Frame { .. }))
+            })
+        })
     }
 
-    fn run_segment(&mut self, id: u64, last: Option<(u64, u64)>, report: &mut RecoveryReport) {
+    /// `is_newest`: nothing was written after it. `may_be_torn`: a crash may have cut its last group short.
+    fn run_segment(&mut self, id: u64, is_newest: bool, may_be_torn: bool, report: &mut RecoveryReport) {
         let Some(mut segment) = self.segments.remove(&id) else { return };
         let Some(mapping) = segment.mapping.clone() else { return };
         let indexed = matches!(segment.index, SegmentIndex::Footer(_));
@@ -106,8 +110,9 @@ impl Replay {
         } else {
             FRAMES_START
         };
-        let walk_lsn = if from == FRAMES_START { segment.base_lsn.saturating_sub(1) } else { self.checkpoint_lsn };
-        let last_group = last.filter(|(last, _)| *last == id).map(|(_, group)| group);
+        let walk_lsn =
+            if from == FRAMES_START { segment.base_lsn.saturating_sub(1) } else { self.checkpoint_lsn };
+        let last_group = may_be_torn.then(|| last_group_start(&segment, mapping.bytes(), from, walk_lsn));
         let mut collected = Collected::default();
         let mut frames = walk(&segment, mapping.bytes(), from, walk_lsn);
         while let Some(found) = frames.next() {
@@ -138,6 +143,12 @@ impl Replay {
                         } else {
                             report.torn_records += 1;
                             self.lost += 1;
+                            // Of a torn copy the original is still there.
+                            if is_newest && frame.kind == Kind::Message && frame.flags & FLAG_COPY == 0 {
+                                self.torn.push((frame.stream, frame.sequence));
+                                // Indexed, so that its tombstone is kept as long as the frame is.
+                                collected.note(&mut segment, &frame, offset, &[]);
+                            }
                             continue;
                         }
                     }
@@ -155,7 +166,6 @@ impl Replay {
             tracing::warn!(segment = id, offset = frames.end(), "the last group was cut short");
         }
         if !indexed {
-            segment.frames_end = segment.frames_end.next_multiple_of(crate::frame::BLOCK_BYTES as u64);
             for stream in collected.streams.values_mut() {
                 sort_entries(&mut stream.entries);
             }
@@ -273,6 +283,7 @@ impl Replay {
             catalog_deleted: self.catalog_deleted,
             sequence_floor: self.sequence_floor,
             quarantined: self.quarantined + report.quarantined_records,
+            torn: self.torn,
             checkpoints: Checkpoints::default(),
         }
     }
@@ -341,7 +352,9 @@ impl Replay {
 /// Registers what the footer's directory lists. The directory was checked; entries are looked at only where sequences
 /// are missing among them. `false`: those are damaged.
 fn register_footer(id: u64, segment: &Segment, streams: &mut HashMap<u32, Stream>) -> bool {
-    let (SegmentIndex::Footer(footer), Some(mapping)) = (&segment.index, &segment.mapping) else { return true };
+    let (SegmentIndex::Footer(footer), Some(mapping)) = (&segment.index, &segment.mapping) else {
+        return true;
+    };
     for (at, found) in footer.directory(mapping.bytes()).iter().enumerate() {
         let Some(stream) = streams.get_mut(&found.stream.get()) else { continue };
         let (first, last, count) = (found.first.get(), found.last.get(), u64::from(found.count.get()));

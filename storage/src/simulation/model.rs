@@ -75,8 +75,11 @@ impl Script {
                 let stream = self.draw(STREAMS.into()) as u32;
                 let below = 1 + self.draw(log.next_sequence(stream));
                 let lsn = log.put_purge(stream, below).ok()?;
-                let doomed: Vec<u64> =
-                    model.messages.range((stream, 0)..(stream, below)).map(|((_, sequence), _)| *sequence).collect();
+                let doomed: Vec<u64> = model
+                    .messages
+                    .range((stream, 0)..(stream, below))
+                    .map(|((_, sequence), _)| *sequence)
+                    .collect();
                 for sequence in doomed {
                     model.end(stream, sequence, lsn.0);
                 }
@@ -118,7 +121,8 @@ impl Script {
     }
 
     fn pick(&mut self, model: &Model) -> Option<(u32, u64)> {
-        let live: Vec<_> = model.messages.iter().filter(|(_, m)| m.delete_lsn == NEVER).map(|(id, _)| *id).collect();
+        let live: Vec<_> =
+            model.messages.iter().filter(|(_, m)| m.delete_lsn == NEVER).map(|(id, _)| *id).collect();
         let at = self.draw(live.len().max(1) as u64) as usize;
         live.get(at).copied()
     }
@@ -176,7 +180,10 @@ impl Model {
         let allowed = &message.leases[first.unwrap_or(0)..];
         let untouched = first.is_none() && facts.receive_count == 0;
         assert!(
-            untouched || allowed.iter().any(|(_, at, count)| (*at, *count) == (facts.visible_at_ms, facts.receive_count)),
+            untouched
+                || allowed
+                    .iter()
+                    .any(|(_, at, count)| (*at, *count) == (facts.visible_at_ms, facts.receive_count)),
             "{context}: lease is {facts:?}"
         );
     }
