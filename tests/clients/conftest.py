@@ -165,6 +165,12 @@ def attributes(sqs, url, *names):
     return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names) or ["All"]).get("Attributes", {})
 
 
+def values(sqs, url, *names):
+    """The values of these attributes, in this order."""
+    found = attributes(sqs, url, *names)
+    return [found[name] for name in names]
+
+
 def refused(code, call, *arguments, status=None, **parameters):
     """Calls, expects `code` (and `status`), and returns the error text."""
     with pytest.raises(ClientError) as caught:

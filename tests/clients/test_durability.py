@@ -8,7 +8,7 @@ import random
 import threading
 import time
 
-from conftest import attributes, receive, receive_none
+from conftest import receive, receive_none, values
 
 ROUNDS = int(os.environ.get("SEALQ_CRASH_ROUNDS", "50"))
 ROUND_SECONDS = (0.05, 0.4)
@@ -171,12 +171,12 @@ def test_a_graceful_restart_keeps_everything(own_broker):
     sqs.delete_message(QueueUrl=url, ReceiptHandle=deleted["ReceiptHandle"])
     own_broker.restart()
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
-    assert list(attributes(sqs, url, *names).values()) == ["18", "1", "1"]
+    assert values(sqs, url, *names) == ["18", "1", "1"]
     assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"a": "b"}
     assert len({message["Body"] for message in receive(sqs, url, 18)}) == 18
     assert receive_none(sqs, url)
     sqs.delete_message(QueueUrl=url, ReceiptHandle=kept["ReceiptHandle"])
-    assert list(attributes(sqs, url, *names).values()) == ["0", "18", "1"]
+    assert values(sqs, url, *names) == ["0", "18", "1"]
     again = sqs.send_message(QueueUrl=fifo_url, MessageBody="one", MessageGroupId="g")
     assert again["MessageId"] == first["MessageId"], "the deduplication window survives"
     assert [message["Body"] for message in receive(sqs, fifo_url, 2)] == ["one", "two"]
