@@ -1,1 +1,15 @@
-//! SealQ api.
+//! The wire protocols, pure: bytes in, typed requests out; typed replies in, bytes out.
+//!
+//! Holds no state, does no I/O and never reads a clock: whatever depends on time or on another queue is passed in.
+#![forbid(unsafe_code)]
+
+pub mod arn;
+pub mod digest;
+pub mod error;
+pub mod form;
+pub mod json;
+pub mod policy;
+pub mod queue_name;
+pub mod sigv4;
+pub mod sqs;
+pub mod xml;

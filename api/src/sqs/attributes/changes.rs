@@ -1,0 +1,201 @@
+//! The attributes given in one CreateQueue or SetQueueAttributes call.
+
+use std::ops::RangeInclusive;
+
+use serde_json::Value;
+
+use crate::error::{ErrorCode, ErrorReply};
+
+use super::redrive::{RedriveAllowPolicy, RedrivePolicy};
+use super::{
+    DeduplicationScope, FifoThroughputLimit, GivenAttributes, MESSAGE_BYTES_MAX, QueueAttribute,
+    invalid_attribute_value, unknown_attribute,
+};
+
+/// Longest queue policy, bytes.
+pub const POLICY_BYTES_MAX: usize = 8192;
+/// Most statements of a queue policy.
+pub const POLICY_STATEMENTS_MAX: usize = 20;
+
+/// Which call gives the attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttributeContext {
+    /// CreateQueue: `FifoQueue` decides the type; read-only attributes are ignored.
+    Create,
+    /// SetQueueAttributes on a queue of this type.
+    Set {
+        /// The queue is FIFO.
+        fifo: bool,
+    },
+}
+
+/// What a call gives: `None` for an attribute that it does not name, `Some(None)` for one that it removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are those of QueueSettings")]
+pub struct AttributeChanges {
+    pub fifo: Option<bool>,
+    pub delay_seconds: Option<u32>,
+    pub maximum_message_size: Option<u32>,
+    pub message_retention_period: Option<u32>,
+    pub receive_message_wait_time_seconds: Option<u32>,
+    pub visibility_timeout: Option<u32>,
+    pub policy: Option<Option<String>>,
+    pub redrive_policy: Option<Option<RedrivePolicy>>,
+    /// The text of the redrive policy as sent, for error texts.
+    pub redrive_policy_text: String,
+    pub redrive_allow_policy: Option<Option<RedriveAllowPolicy>>,
+    pub kms_master_key_id: Option<Option<String>>,
+    pub kms_data_key_reuse_period_seconds: Option<u32>,
+    pub sqs_managed_sse_enabled: Option<bool>,
+    pub content_based_deduplication: Option<bool>,
+    pub deduplication_scope: Option<DeduplicationScope>,
+    pub fifo_throughput_limit: Option<FifoThroughputLimit>,
+    /// What was given, in the order given.
+    pub given: Vec<QueueAttribute>,
+}
+
+impl AttributeChanges {
+    /// Reads and checks the attributes, as far as no other queue and no current value is needed.
+    pub fn parse(given: &GivenAttributes<'_>, context: AttributeContext) -> Result<Self, ErrorReply> {
+        let fifo = match context {
+            AttributeContext::Set { fifo } => fifo,
+            AttributeContext::Create => given.iter().any(|(name, value)| {
+                name == QueueAttribute::FifoQueue.name()
+                    && value.as_deref().is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            }),
+        };
+        let mut changes = Self::default();
+        for (name, value) in given {
+            let attribute = QueueAttribute::by_name(name).ok_or_else(|| unknown_attribute(name))?;
+            if attribute.is_read_only() {
+                if context == AttributeContext::Create {
+                    continue;
+                }
+                return Err(unknown_attribute(name));
+            }
+            match value {
+                Some(value) => {
+                    changes.read(attribute, value.trim(), fifo)?;
+                    changes.given.push(attribute);
+                }
+                // null is no removal of a key: that would turn encryption off by accident.
+                None if attribute == QueueAttribute::KmsMasterKeyId => {
+                    return Err(invalid_attribute_value(attribute));
+                }
+                None => {}
+            }
+        }
+        if changes.sqs_managed_sse_enabled == Some(true) && matches!(changes.kms_master_key_id, Some(Some(_))) {
+            return Err(ErrorReply::new(
+                ErrorCode::InvalidAttributeName,
+                "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or \
+                 SQS SSE.",
+            ));
+        }
+        Ok(changes)
+    }
+
+    fn read(&mut self, attribute: QueueAttribute, value: &str, fifo: bool) -> Result<(), ErrorReply> {
+        use QueueAttribute as A;
+        let number = |range| ranged(attribute, value, range).map(Some);
+        match attribute {
+            A::DelaySeconds => self.delay_seconds = number(0..=900)?,
+            A::MaximumMessageSize => self.maximum_message_size = number(1024..=MESSAGE_BYTES_MAX)?,
+            A::MessageRetentionPeriod => self.message_retention_period = number(60..=1_209_600)?,
+            A::ReceiveMessageWaitTimeSeconds => self.receive_message_wait_time_seconds = number(0..=20)?,
+            A::VisibilityTimeout => self.visibility_timeout = number(0..=43_200)?,
+            A::KmsDataKeyReusePeriodSeconds => {
+                self.kms_data_key_reuse_period_seconds = number(60..=86_400)?;
+            }
+            A::SqsManagedSseEnabled => self.sqs_managed_sse_enabled = Some(boolean(attribute, value)?),
+            A::KmsMasterKeyId => {
+                self.kms_master_key_id = Some((!value.is_empty()).then(|| value.to_owned()));
+            }
+            A::Policy => {
+                check_policy(value)?;
+                self.policy = Some((!value.is_empty()).then(|| value.to_owned()));
+            }
+            A::RedrivePolicy => {
+                self.redrive_policy = Some(RedrivePolicy::parse(value)?);
+                value.clone_into(&mut self.redrive_policy_text);
+            }
+            A::RedriveAllowPolicy => self.redrive_allow_policy = Some(RedriveAllowPolicy::parse(value)?),
+            A::FifoQueue if !fifo => return Err(unknown_attribute(attribute.name())),
+            A::FifoQueue => {
+                if !boolean(attribute, value)? {
+                    return Err(ErrorReply::new(
+                        ErrorCode::InvalidAttributeValue,
+                        "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.",
+                    ));
+                }
+                self.fifo = Some(true);
+            }
+            A::ContentBasedDeduplication if !fifo => return Err(unknown_attribute(attribute.name())),
+            A::ContentBasedDeduplication => {
+                self.content_based_deduplication = Some(boolean(attribute, value)?);
+            }
+            A::DeduplicationScope | A::FifoThroughputLimit if !fifo => {
+                let text =
+                    format!("You can specify the {} only when FifoQueue is set to true.", attribute.name());
+                return Err(ErrorReply::new(ErrorCode::InvalidAttributeName, text));
+            }
+            A::DeduplicationScope => {
+                self.deduplication_scope = Some(match value {
+                    "queue" => DeduplicationScope::Queue,
+                    "messageGroup" => DeduplicationScope::MessageGroup,
+                    _ => return Err(invalid_attribute_value(attribute)),
+                });
+            }
+            A::FifoThroughputLimit => {
+                self.fifo_throughput_limit = Some(match value {
+                    "perQueue" => FifoThroughputLimit::PerQueue,
+                    "perMessageGroupId" => FifoThroughputLimit::PerMessageGroupId,
+                    _ => return Err(invalid_attribute_value(attribute)),
+                });
+            }
+            A::ApproximateNumberOfMessages
+            | A::ApproximateNumberOfMessagesDelayed
+            | A::ApproximateNumberOfMessagesNotVisible
+            | A::CreatedTimestamp
+            | A::LastModifiedTimestamp
+            | A::QueueArn => return Err(unknown_attribute(attribute.name())),
+        }
+        Ok(())
+    }
+}
+
+fn ranged(attribute: QueueAttribute, value: &str, range: RangeInclusive<u32>) -> Result<u32, ErrorReply> {
+    let parsed = value.parse().ok().filter(|number| range.contains(number));
+    parsed.ok_or_else(|| invalid_attribute_value(attribute))
+}
+
+fn boolean(attribute: QueueAttribute, value: &str) -> Result<bool, ErrorReply> {
+    match value {
+        _ if value.eq_ignore_ascii_case("true") => Ok(true),
+        _ if value.eq_ignore_ascii_case("false") => Ok(false),
+        _ => Err(invalid_attribute_value(attribute)),
+    }
+}
+
+/// Shape and size only; what the statements say is the policy language's matter.
+fn check_policy(text: &str) -> Result<(), ErrorReply> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let invalid = || invalid_attribute_value(QueueAttribute::Policy);
+    if text.len() > POLICY_BYTES_MAX {
+        return Err(invalid());
+    }
+    let Ok(Value::Object(policy)) = serde_json::from_str(text) else { return Err(invalid()) };
+    match policy.get("Statement") {
+        Some(Value::Array(statements)) if statements.len() > POLICY_STATEMENTS_MAX => Err(ErrorReply::new(
+            ErrorCode::OverLimit,
+            format!(
+                "{} statements were found in the submitted policy, max allowed is {POLICY_STATEMENTS_MAX}",
+                statements.len()
+            ),
+        )),
+        Some(Value::Array(_) | Value::Object(_)) => Ok(()),
+        _ => Err(invalid()),
+    }
+}
