@@ -64,7 +64,10 @@ mod tests {
     fn attribute_digests_match_the_vectors() {
         assert_eq!(attributes_md5(&[]), None);
         assert_eq!(hex_of(&[text("k", "String", "x")]), "a45daa70926828a2f0a1db3418e6feb4");
-        assert_eq!(hex_of(&[text("timestamp", "Number", "1493147359900")]), "235c5c510d26fb653d073faed50ae77c");
+        assert_eq!(
+            hex_of(&[text("timestamp", "Number", "1493147359900")]),
+            "235c5c510d26fb653d073faed50ae77c"
+        );
         assert_eq!(hex_of(&[text("MyAttribute", "String", "foobar")]), "adb59cd4678ea5a855436b949cd07ab6");
         let (help, hello, general) = (
             text("Help.Me", "String", "Me"),

@@ -51,7 +51,9 @@ impl ErrorReply {
 
     /// The usual sentence about one parameter.
     pub fn invalid_value(value: impl std::fmt::Display, parameter: &str, reason: &str) -> Self {
-        Self::invalid_parameter(format!("Value {value} for parameter {parameter} is invalid. Reason: {reason}"))
+        Self::invalid_parameter(format!(
+            "Value {value} for parameter {parameter} is invalid. Reason: {reason}"
+        ))
     }
 
     /// The handle is not one of ours, or of another queue.
@@ -87,7 +89,10 @@ impl ErrorReply {
 
     /// Something of ours failed.
     pub fn internal() -> Self {
-        Self::new(ErrorCode::InternalFailure, "The request processing has failed because of an unknown error.")
+        Self::new(
+            ErrorCode::InternalFailure,
+            "The request processing has failed because of an unknown error.",
+        )
     }
 
     /// HTTP status.

@@ -113,9 +113,11 @@ mod tests {
 
     #[test]
     fn parts_merge_and_lists_are_in_numeric_order() {
-        let mut form =
-            Form::parse(&[b"Action=X&A.10=ten&A.2=t%20w+o", b"A.1=one&A.x=no&T.1.Key=k&T.1.Value=v&T.2.Value=w"])
-                .unwrap();
+        let mut form = Form::parse(&[
+            b"Action=X&A.10=ten&A.2=t%20w+o",
+            b"A.1=one&A.x=no&T.1.Key=k&T.1.Value=v&T.2.Value=w",
+        ])
+        .unwrap();
         assert_eq!(form.get("Action"), Some("X"));
         assert_eq!(form.take_list("A"), ["one", "t w o", "ten"]);
         assert_eq!(form.take_map("T", "Key", "Value"), [("k".into(), Some("v".into()))]);

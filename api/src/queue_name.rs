@@ -7,7 +7,8 @@ pub const QUEUE_NAME_CHARS_MAX: usize = 80;
 /// Last part of a FIFO queue's name.
 pub const FIFO_SUFFIX: &str = ".fifo";
 
-const STANDARD_TEXT: &str = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length";
+const STANDARD_TEXT: &str =
+    "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length";
 const FIFO_TEXT: &str = "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, \
     must end with .fifo suffix and be 1 to 80 in length";
 

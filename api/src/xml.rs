@@ -16,7 +16,9 @@ pub fn push_xml_text(text: &str, out: &mut Vec<u8>) {
             b'\r' => (b"&#xD;", 1),
             b'\t' | b'\n' => continue,
             0..=0x1F => ("\u{FFFD}".as_bytes(), 1),
-            0xEF if matches!(bytes.get(at + 1..at + 3), Some([0xBF, 0xBE | 0xBF])) => ("\u{FFFD}".as_bytes(), 3),
+            0xEF if matches!(bytes.get(at + 1..at + 3), Some([0xBF, 0xBE | 0xBF])) => {
+                ("\u{FFFD}".as_bytes(), 3)
+            }
             _ => continue,
         };
         out.extend_from_slice(&bytes[plain_from..at]);

@@ -113,7 +113,12 @@ mod tests {
         };
         assert_eq!(
             with_status(404),
-            ["InvalidAddress", "ReceiptHandleIsInvalid", "ResourceNotFoundException", "UnknownOperationException"]
+            [
+                "InvalidAddress",
+                "ReceiptHandleIsInvalid",
+                "ResourceNotFoundException",
+                "UnknownOperationException"
+            ]
         );
         assert_eq!(
             with_status(403),
@@ -130,7 +135,10 @@ mod tests {
                 "MissingAuthenticationToken",
             ]
         );
-        assert_eq!((with_status(500), with_status(503)), (vec!["InternalFailure"], vec!["ServiceUnavailable"]));
+        assert_eq!(
+            (with_status(500), with_status(503)),
+            (vec!["InternalFailure"], vec!["ServiceUnavailable"])
+        );
         assert_eq!((with_status(413).len(), ErrorCode::ALL.len()), (1, 46));
     }
 

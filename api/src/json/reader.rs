@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::plain_prefix;
 
 /// Deepest nesting that is skipped over.
-pub const DEPTH_MAX: usize = 64;
+const DEPTH_MAX: usize = 64;
 
 /// Stands for half of a surrogate pair: no valid message character, so the check of contents refuses it.
 const LONE_SURROGATE: char = '\u{FFFE}';
@@ -401,8 +401,14 @@ mod tests {
             assert_eq!(string_of(text).unwrap_err().to_string(), expected);
         }
         let integer = |text: &'static str| JsonReader::new(text.as_bytes()).unwrap().integer();
-        assert_eq!(integer("\"1\"").unwrap_err().to_string(), "STRING_VALUE can not be converted to an Integer");
-        assert_eq!(integer("1.5").unwrap_err().to_string(), "NUMBER_VALUE can not be converted to an Integer");
+        assert_eq!(
+            integer("\"1\"").unwrap_err().to_string(),
+            "STRING_VALUE can not be converted to an Integer"
+        );
+        assert_eq!(
+            integer("1.5").unwrap_err().to_string(),
+            "NUMBER_VALUE can not be converted to an Integer"
+        );
         assert_eq!((integer("5.0"), integer("-7"), integer("null")), (Ok(Some(5)), Ok(Some(-7)), Ok(None)));
     }
 
@@ -410,7 +416,10 @@ mod tests {
     fn nesting_at_the_limit_is_skipped_and_one_deeper_is_refused() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(JsonReader::new(nested(DEPTH_MAX).as_bytes()).unwrap().skip(), Ok(()));
-        assert_eq!(JsonReader::new(nested(DEPTH_MAX + 1).as_bytes()).unwrap().skip(), Err(JsonError::TooDeep));
+        assert_eq!(
+            JsonReader::new(nested(DEPTH_MAX + 1).as_bytes()).unwrap().skip(),
+            Err(JsonError::TooDeep)
+        );
     }
 
     proptest! {

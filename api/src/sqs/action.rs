@@ -56,7 +56,9 @@ impl Action {
         match self {
             Self::AddPermission => "sqs:AddPermission",
             Self::CancelMessageMoveTask => "sqs:CancelMessageMoveTask",
-            Self::ChangeMessageVisibility | Self::ChangeMessageVisibilityBatch => "sqs:ChangeMessageVisibility",
+            Self::ChangeMessageVisibility | Self::ChangeMessageVisibilityBatch => {
+                "sqs:ChangeMessageVisibility"
+            }
             Self::CreateQueue => "sqs:CreateQueue",
             Self::DeleteMessage | Self::DeleteMessageBatch => "sqs:DeleteMessage",
             Self::DeleteQueue => "sqs:DeleteQueue",

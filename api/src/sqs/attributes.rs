@@ -185,18 +185,19 @@ impl QueueSettings {
                 changes.receive_message_wait_time_seconds == Some(self.receive_message_wait_time_seconds)
             }
             A::VisibilityTimeout => changes.visibility_timeout == Some(self.visibility_timeout),
-            A::Policy => {
-                changes.policy.as_ref().is_some_and(|given| same_json(given.as_deref(), self.policy.as_deref()))
-            }
+            A::Policy => changes
+                .policy
+                .as_ref()
+                .is_some_and(|given| same_json(given.as_deref(), self.policy.as_deref())),
             A::RedrivePolicy => changes.redrive_policy.as_ref() == Some(&self.redrive_policy),
-            A::RedriveAllowPolicy => changes.redrive_allow_policy.as_ref() == Some(&self.redrive_allow_policy),
+            A::RedriveAllowPolicy => {
+                changes.redrive_allow_policy.as_ref() == Some(&self.redrive_allow_policy)
+            }
             A::KmsMasterKeyId => changes.kms_master_key_id.as_ref() == Some(&self.kms_master_key_id),
             A::KmsDataKeyReusePeriodSeconds => {
                 changes.kms_data_key_reuse_period_seconds == Some(self.reuse_period_seconds())
             }
-            A::SqsManagedSseEnabled => {
-                changes.sqs_managed_sse_enabled == Some(self.sse == SseMode::Managed)
-            }
+            A::SqsManagedSseEnabled => changes.sqs_managed_sse_enabled == Some(self.sse == SseMode::Managed),
             A::FifoQueue => changes.fifo == Some(self.fifo),
             A::ContentBasedDeduplication => {
                 changes.content_based_deduplication == Some(self.content_based_deduplication)
@@ -234,7 +235,9 @@ impl QueueSettings {
             A::DelaySeconds => self.delay_seconds.to_string(),
             A::FifoQueue => fifo_only("true")?,
             A::FifoThroughputLimit => fifo_only(self.fifo_throughput_limit.as_str())?,
-            A::KmsDataKeyReusePeriodSeconds if self.sse == SseMode::Kms => self.reuse_period_seconds().to_string(),
+            A::KmsDataKeyReusePeriodSeconds if self.sse == SseMode::Kms => {
+                self.reuse_period_seconds().to_string()
+            }
             A::KmsDataKeyReusePeriodSeconds => return None,
             A::KmsMasterKeyId => self.kms_master_key_id.clone()?,
             A::LastModifiedTimestamp => live.modified_at_s.to_string(),

@@ -136,13 +136,14 @@ fn check_handles<'s>(
     handles: impl Iterator<Item = (Option<&'s str>, Result<u32, ErrorReply>)>,
     entry: &str,
 ) -> HandleEntries<'s> {
-    let check = |((at, id), (handle, timeout)): ((usize, &'s str), (Option<&'s str>, Result<u32, ErrorReply>))| {
-        let failed = |error| BatchFailure { id: Cow::Borrowed(id), error };
-        let receipt_handle = handle.filter(|handle| !handle.is_empty()).ok_or_else(|| {
-            failed(ErrorReply::missing_parameter(format_args!("{entry}.{}.ReceiptHandle", at + 1)))
-        })?;
-        Ok(CheckedHandleEntry { id, receipt_handle, visibility_timeout: timeout.map_err(failed)? })
-    };
+    let check =
+        |((at, id), (handle, timeout)): ((usize, &'s str), (Option<&'s str>, Result<u32, ErrorReply>))| {
+            let failed = |error| BatchFailure { id: Cow::Borrowed(id), error };
+            let receipt_handle = handle.filter(|handle| !handle.is_empty()).ok_or_else(|| {
+                failed(ErrorReply::missing_parameter(format_args!("{entry}.{}.ReceiptHandle", at + 1)))
+            })?;
+            Ok(CheckedHandleEntry { id, receipt_handle, visibility_timeout: timeout.map_err(failed)? })
+        };
     ids.into_iter().enumerate().zip(handles).map(check).collect()
 }
 
@@ -168,8 +169,7 @@ fn check_ids<'s>(
     }
     let mut seen: Vec<&str> = Vec::with_capacity(ids.len());
     for (at, id) in ids.enumerate() {
-        let id =
-            id.ok_or_else(|| ErrorReply::missing_parameter(format_args!("{entry}.{}.Id", at + 1)))?;
+        let id = id.ok_or_else(|| ErrorReply::missing_parameter(format_args!("{entry}.{}.Id", at + 1)))?;
         if id.len() > ENTRY_ID_CHARS_MAX || !is_label(id) {
             return Err(ErrorReply::new(
                 ErrorCode::InvalidBatchEntryId,

@@ -64,7 +64,8 @@ impl<'a> ClearSection<'a> {
             (HAS_GROUP_ID, self.group_id),
             (HAS_DEDUPLICATION_ID, self.deduplication_id),
         ];
-        let present = optional.iter().filter(|(_, field)| field.is_some()).fold(0, |bits, (bit, _)| bits | bit);
+        let present =
+            optional.iter().filter(|(_, field)| field.is_some()).fold(0, |bits, (bit, _)| bits | bit);
         out.extend_from_slice(&[VERSION, present]);
         push_short(self.sender_id, out)?;
         for field in optional.iter().filter_map(|(_, field)| *field) {

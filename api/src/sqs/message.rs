@@ -271,14 +271,18 @@ mod tests {
             string_value: Some("v".into()),
             ..SentAttribute::default()
         };
-        let with = |length| OutgoingMessage { attributes: vec![attribute.clone()], ..message(&"x".repeat(length)) };
+        let with =
+            |length| OutgoingMessage { attributes: vec![attribute.clone()], ..message(&"x".repeat(length)) };
         assert!(with(1024 - 8).check(&settings).is_ok());
         assert!(with(1024 - 7).check(&settings).is_err());
     }
 
     #[test]
     fn contents_and_presence_are_checked() {
-        assert_eq!(refusal(&message(""), &standard()).1, "The request must contain the parameter MessageBody.");
+        assert_eq!(
+            refusal(&message(""), &standard()).1,
+            "The request must contain the parameter MessageBody."
+        );
         for bad in ["\u{0}", "a\u{1F}", "\u{FFFE}", &format!("{}\u{FFFF}", "x".repeat(30))] {
             assert_eq!(
                 refusal(&message(bad), &standard()),

@@ -285,10 +285,7 @@ mod tests {
                 string("X", "String", ""),
                 "Message (user) attribute 'X' must contain a non-empty value of type 'String'.",
             ),
-            (
-                string("", "String", "v"),
-                "The request must contain non-empty message (user) attribute names.",
-            ),
+            (string("", "String", "v"), "The request must contain non-empty message (user) attribute names."),
             (
                 string(&"n".repeat(257), "String", "v"),
                 "Message (user) attribute name must be shorter than 256 bytes.",
@@ -303,23 +300,14 @@ mod tests {
                 "You can't use message attribute names beginning with 'AWS.' or 'Amazon'. These strings are reserved \
                  for internal use.",
             ),
-            (
-                string(".x", "String", "v"),
-                "Message (user) attribute name must not begin with character '.'.",
-            ),
+            (string(".x", "String", "v"), "Message (user) attribute name must not begin with character '.'."),
             (string("x.", "String", "v"), "Message (user) attribute name must not end with character '.'."),
             (
                 string("x..y", "String", "v"),
                 "Message (user) attribute name must not have successive '.' characters.",
             ),
-            (
-                no_type,
-                "The message (user) attribute 'X' must contain a non-empty message attribute type.",
-            ),
-            (
-                no_value,
-                "The message (user) attribute 'X' must contain a non-empty message attribute value.",
-            ),
+            (no_type, "The message (user) attribute 'X' must contain a non-empty message attribute type."),
+            (no_value, "The message (user) attribute 'X' must contain a non-empty message attribute value."),
             (
                 string("X", "Text", "v"),
                 "The type of message (user) attribute 'X' is invalid. You must use only the following supported type \
@@ -356,7 +344,9 @@ mod tests {
         );
         let name = "n".repeat(256);
         let data_type = format!("String.{}", "t".repeat(249));
-        assert!(check_attributes(&[string(&name, &data_type, "v"), string("Ünï-_.x", "Number.int", "1")]).is_ok());
+        assert!(
+            check_attributes(&[string(&name, &data_type, "v"), string("Ünï-_.x", "Number.int", "1")]).is_ok()
+        );
     }
 
     #[test]

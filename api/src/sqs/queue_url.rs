@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn malformed_urls_name_no_queue() {
-        for url in ["", "/", "https://host", "https://host/", "https://host/q", "ftp://h/000000000000/q", "a b"] {
+        for url in
+            ["", "/", "https://host", "https://host/", "https://host/q", "ftp://h/000000000000/q", "a b"]
+        {
             assert_eq!(locate_queue(url), Err(ErrorReply::queue_missing()), "{url}");
         }
         assert_eq!(locate_queue("https://h/12/q").unwrap_err().code, ErrorCode::InvalidAddress);

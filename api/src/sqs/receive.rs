@@ -38,20 +38,11 @@ impl ReceiveMessage<'_> {
     /// Checks against the queue's settings and fills in its defaults.
     pub fn check(&self, settings: &QueueSettings) -> Result<CheckedReceive<'_>, ErrorReply> {
         let max_messages = optional(self.max_number_of_messages, 1..=MESSAGES_MAX, |value| {
-            ErrorReply::invalid_value(
-                value,
-                "MaxNumberOfMessages",
-                "Must be between 1 and 10, if provided.",
-            )
+            ErrorReply::invalid_value(value, "MaxNumberOfMessages", "Must be between 1 and 10, if provided.")
         })?;
-        let visibility_timeout =
-            optional(self.visibility_timeout, 0..=VISIBILITY_TIMEOUT_MAX_S, |value| {
-                ErrorReply::invalid_value(
-                    value,
-                    "VisibilityTimeout",
-                    "Must be >= 0 and <= 43200, if provided.",
-                )
-            })?;
+        let visibility_timeout = optional(self.visibility_timeout, 0..=VISIBILITY_TIMEOUT_MAX_S, |value| {
+            ErrorReply::invalid_value(value, "VisibilityTimeout", "Must be >= 0 and <= 43200, if provided.")
+        })?;
         let wait_time = optional(self.wait_time_seconds, 0..=WAIT_TIME_MAX_S, |value| {
             ErrorReply::invalid_value(value, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided.")
         })?;
@@ -118,10 +109,7 @@ mod tests {
     fn defaults_are_the_queues_and_an_explicit_zero_overrides_them() {
         let asked = ReceiveMessage::default();
         let checked = asked.check(&settings()).unwrap();
-        assert_eq!(
-            (checked.max_messages, checked.visibility_timeout, checked.wait_time_seconds),
-            (1, 7, 9)
-        );
+        assert_eq!((checked.max_messages, checked.visibility_timeout, checked.wait_time_seconds), (1, 7, 9));
         assert!(checked.system_attributes.is_empty());
         let asked = ReceiveMessage {
             wait_time_seconds: Some(0),

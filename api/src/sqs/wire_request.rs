@@ -10,7 +10,7 @@ mod from_json;
 mod members;
 
 /// Prefix of `X-Amz-Target`.
-pub const TARGET_PREFIX: &str = "AmazonSQS.";
+const TARGET_PREFIX: &str = "AmazonSQS.";
 
 /// What of an HTTP request decides its meaning.
 #[derive(Debug, Clone, Copy)]
@@ -89,10 +89,7 @@ fn is_queue_path(path: &str) -> bool {
 }
 
 fn invalid_action(name: &str) -> ErrorReply {
-    ErrorReply::new(
-        ErrorCode::InvalidAction,
-        format!("The action {name} is not valid for this endpoint."),
-    )
+    ErrorReply::new(ErrorCode::InvalidAction, format!("The action {name} is not valid for this endpoint."))
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use super::{
 };
 
 /// Longest queue policy, bytes.
-pub const POLICY_BYTES_MAX: usize = 8192;
+const POLICY_BYTES_MAX: usize = 8192;
 /// Most statements of a queue policy.
-pub const POLICY_STATEMENTS_MAX: usize = 20;
+const POLICY_STATEMENTS_MAX: usize = 20;
 
 /// Which call gives the attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,8 @@ impl AttributeChanges {
                 None => {}
             }
         }
-        if changes.sqs_managed_sse_enabled == Some(true) && matches!(changes.kms_master_key_id, Some(Some(_))) {
+        if changes.sqs_managed_sse_enabled == Some(true) && matches!(changes.kms_master_key_id, Some(Some(_)))
+        {
             return Err(ErrorReply::new(
                 ErrorCode::InvalidAttributeName,
                 "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or \

@@ -8,9 +8,9 @@ use crate::error::{ErrorCode, ErrorReply};
 use crate::json::push_json_string;
 
 /// Highest `maxReceiveCount`.
-pub const RECEIVE_COUNT_MAX: u32 = 1000;
+const RECEIVE_COUNT_MAX: u32 = 1000;
 /// Most `sourceQueueArns`.
-pub const SOURCE_ARNS_MAX: usize = 10;
+const SOURCE_ARNS_MAX: usize = 10;
 
 /// Where messages go that were received too often.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,9 @@ impl RedrivePolicy {
             )
         })?;
         let target = QueueArn::parse(target.as_str().unwrap_or_default()).map_err(|error| match error {
-            QueueArnError::Malformed => refusal(text, "Dead-letter target ARN should be fully qualified ARN."),
+            QueueArnError::Malformed => {
+                refusal(text, "Dead-letter target ARN should be fully qualified ARN.")
+            }
             QueueArnError::OtherService => {
                 refusal(text, "Only SQS queues are valid resources for deadLetterTargetArn.")
             }
@@ -149,7 +151,9 @@ impl RedriveAllowPolicy {
                 "Amazon SQS can't create the redrive allow policy, as it’s in an unsupported format.",
             )
         };
-        let Ok(Value::Object(map)) = serde_json::from_str::<Value>(text) else { return Err(format_refused()) };
+        let Ok(Value::Object(map)) = serde_json::from_str::<Value>(text) else {
+            return Err(format_refused());
+        };
         if map.keys().any(|key| key != "redrivePermission" && key != "sourceQueueArns") {
             return Err(format_refused());
         }
@@ -169,9 +173,9 @@ impl RedriveAllowPolicy {
             (RedrivePermission::ByQueue, count) if count > SOURCE_ARNS_MAX => {
                 refuse("The maximum number of source queue ARNs you can specify is 10.")
             }
-            (RedrivePermission::AllowAll | RedrivePermission::DenyAll, count) if count > 0 => refuse(
-                "To specify one or more source queue ARNs, you must set redrivePermission to byQueue.",
-            ),
+            (RedrivePermission::AllowAll | RedrivePermission::DenyAll, count) if count > 0 => {
+                refuse("To specify one or more source queue ARNs, you must set redrivePermission to byQueue.")
+            }
             _ => Ok(Some(Self { permission, source_queue_arns })),
         }
     }

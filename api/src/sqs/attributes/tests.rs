@@ -121,7 +121,8 @@ fn fifo_attributes_are_refused_on_standard_queues() {
         refusal(&[("FifoQueue", "False")], SET_FIFO),
         (
             ErrorCode::InvalidAttributeValue,
-            "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported.".into()
+            "Invalid value for the parameter FifoQueue. Reason: Modifying queue type is not supported."
+                .into()
         )
     );
     assert!(parse(&[("FifoQueue", "TRUE")], SET_FIFO).is_ok());
@@ -242,7 +243,9 @@ fn creating_again_compares_normalised_values_of_what_is_given() {
             queue.check_same(&parse(other, AttributeContext::Create).unwrap()),
             Err(ErrorReply::new(
                 ErrorCode::QueueNameExists,
-                format!("A queue already exists with the same name and a different value for attribute {name}")
+                format!(
+                    "A queue already exists with the same name and a different value for attribute {name}"
+                )
             ))
         );
     }
@@ -275,7 +278,8 @@ fn broken_redrive_policies_have_their_texts() {
         refusal(&[("RedrivePolicy", "[1]")], SET),
         (
             ErrorCode::InvalidAttributeValue,
-            "Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map.".into()
+            "Invalid value for the parameter RedrivePolicy. Reason: Redrive policy is not a valid JSON map."
+                .into()
         )
     );
     for (sent, reason) in [
@@ -345,15 +349,18 @@ fn redrive_targets_are_checked_against_the_source() {
     );
     let deny = RedriveAllowPolicy { permission: RedrivePermission::DenyAll, source_queue_arns: vec![] };
     assert!(reason(&own, target(Some(deny))).contains("does not allow"));
-    let by_queue =
-        RedriveAllowPolicy { permission: RedrivePermission::ByQueue, source_queue_arns: vec![own.to_string()] };
+    let by_queue = RedriveAllowPolicy {
+        permission: RedrivePermission::ByQueue,
+        source_queue_arns: vec![own.to_string()],
+    };
     assert!(policy.check_target("T", &own, |_| target(Some(by_queue))).is_ok());
 }
 
 #[test]
 fn redrive_allow_policies_are_checked() {
     let arns = |count: usize| vec![format!("\"{DLQ}\""); count].join(",");
-    let by_queue = |count| format!(r#"{{"redrivePermission":"byQueue","sourceQueueArns":[{}]}}"#, arns(count));
+    let by_queue =
+        |count| format!(r#"{{"redrivePermission":"byQueue","sourceQueueArns":[{}]}}"#, arns(count));
     let after = QueueSettings::new(false, true)
         .apply(&parse(&[("RedriveAllowPolicy", &by_queue(10))], SET).unwrap())
         .unwrap();
@@ -386,10 +393,7 @@ fn policies_are_limited_in_size_and_statements() {
     assert!(parse(&[("Policy", &statements(20))], SET).is_ok());
     assert_eq!(
         refusal(&[("Policy", &statements(22))], SET),
-        (
-            ErrorCode::OverLimit,
-            "22 statements were found in the submitted policy, max allowed is 20".into()
-        )
+        (ErrorCode::OverLimit, "22 statements were found in the submitted policy, max allowed is 20".into())
     );
     let sized = |bytes: usize| format!(r#"{{"Id":"{}","Statement":[]}}"#, "x".repeat(bytes - 24));
     assert_eq!(sized(8192).len(), 8192);

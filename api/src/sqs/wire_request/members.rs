@@ -58,11 +58,9 @@ impl<'a> Members<'a> {
                 aws_account_ids: non_empty_list(self.aws_account_ids, "AWSAccountIds")?,
                 actions: non_empty_list(self.actions, "ActionName")?,
             }),
-            Action::CancelMessageMoveTask => {
-                Request::CancelMessageMoveTask(request::CancelMessageMoveTask {
-                    task_handle: required(self.task_handle, "TaskHandle")?,
-                })
-            }
+            Action::CancelMessageMoveTask => Request::CancelMessageMoveTask(request::CancelMessageMoveTask {
+                task_handle: required(self.task_handle, "TaskHandle")?,
+            }),
             Action::ChangeMessageVisibility => {
                 Request::ChangeMessageVisibility(request::ChangeMessageVisibility {
                     queue_url: queue_url()?,
@@ -91,8 +89,10 @@ impl<'a> Members<'a> {
                 receipt_handle: non_empty(self.receipt_handle, "ReceiptHandle")?,
             }),
             Action::DeleteMessageBatch => {
-                let entry =
-                    |entry: EntryMembers<'a>| DeleteEntry { id: entry.id, receipt_handle: entry.receipt_handle };
+                let entry = |entry: EntryMembers<'a>| DeleteEntry {
+                    id: entry.id,
+                    receipt_handle: entry.receipt_handle,
+                };
                 Request::DeleteMessageBatch(request::DeleteMessageBatch {
                     queue_url: queue_url()?,
                     entries: self.entries.into_iter().map(entry).collect(),

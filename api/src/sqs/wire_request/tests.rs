@@ -108,8 +108,16 @@ fn the_remaining_actions_agree_in_both_protocols() {
         ),
         ("DeleteMessage", r#"{"QueueUrl":"q","ReceiptHandle":"h"}"#, "QueueUrl=q&ReceiptHandle=h"),
         ("DeleteQueue", r#"{"QueueUrl":"q"}"#, "QueueUrl=q"),
-        ("GetQueueAttributes", r#"{"QueueUrl":"q","AttributeNames":["All"]}"#, "QueueUrl=q&AttributeName.1=All"),
-        ("GetQueueAttributes", r#"{"QueueUrl":"q","AttributeNames":["All"]}"#, "QueueUrl=q&AttributeName=All"),
+        (
+            "GetQueueAttributes",
+            r#"{"QueueUrl":"q","AttributeNames":["All"]}"#,
+            "QueueUrl=q&AttributeName.1=All",
+        ),
+        (
+            "GetQueueAttributes",
+            r#"{"QueueUrl":"q","AttributeNames":["All"]}"#,
+            "QueueUrl=q&AttributeName=All",
+        ),
         (
             "GetQueueUrl",
             r#"{"QueueName":"q","QueueOwnerAWSAccountId":"1"}"#,
@@ -157,13 +165,16 @@ fn the_remaining_actions_agree_in_both_protocols() {
 
 #[test]
 fn null_counts_as_absent_except_inside_attributes() {
-    let parsed =
-        parse(&json("AmazonSQS.ReceiveMessage", r#"{"QueueUrl":"q","WaitTimeSeconds":null,"AttributeNames":null}"#));
+    let parsed = parse(&json(
+        "AmazonSQS.ReceiveMessage",
+        r#"{"QueueUrl":"q","WaitTimeSeconds":null,"AttributeNames":null}"#,
+    ));
     assert_eq!(
         parsed.unwrap(),
         Request::ReceiveMessage(ReceiveMessage { queue_url: "q".into(), ..ReceiveMessage::default() })
     );
-    let parsed = parse(&json("AmazonSQS.CreateQueue", r#"{"QueueName":"q","Attributes":{"KmsMasterKeyId":null}}"#));
+    let parsed =
+        parse(&json("AmazonSQS.CreateQueue", r#"{"QueueName":"q","Attributes":{"KmsMasterKeyId":null}}"#));
     assert_eq!(
         parsed.unwrap(),
         Request::CreateQueue(CreateQueue {
