@@ -59,13 +59,13 @@ struct Cli {
 #[derive(Args, Clone, Default, Debug)]
 pub struct Sources {
     /// Settings file (default: what SEALQ_CONFIG names, else ./sealq.toml if it exists).
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Directory of the log.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Directory of root key, TLS key and credentials.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Settings", value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
 }
 
@@ -89,7 +89,9 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 #[derive(Subcommand)]
 enum Command {
     /// Runs the broker in the foreground. Needs no configuration.
-    #[command(after_help = "Example:\n  sealq serve --data-dir /var/lib/sealq --secrets-dir /etc/sealq/secrets")]
+    #[command(
+        after_help = "Example:\n  sealq serve --data-dir /var/lib/sealq --secrets-dir /etc/sealq/secrets"
+    )]
     Serve,
     /// Prints the exports that make the aws CLI and SDKs use this broker.
     #[command(after_help = "Example:\n  eval \"$(sealq env)\"\n  sealq env --shell fish | source")]
