@@ -12,7 +12,10 @@ use aes_gcm::{
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::nonce::Nonce;
+use crate::{
+    entropy::{Entropy, EntropyError, SystemEntropy},
+    nonce::Nonce,
+};
 
 /// Length of a data key, bytes (AES-256).
 pub const DATA_KEY_BYTES: usize = 32;
@@ -31,10 +34,10 @@ impl KeyBytes {
     /// A fresh key from the operating system's random source.
     ///
     /// # Errors
-    /// [`NoEntropy`] if the source fails.
-    pub fn generate() -> Result<Self, NoEntropy> {
+    /// [`EntropyError`] if the source fails.
+    pub fn generate() -> Result<Self, EntropyError> {
         let mut key = Self { bytes: Box::new([0; DATA_KEY_BYTES]) };
-        fill_random(key.bytes.as_mut_slice())?;
+        SystemEntropy.fill(key.bytes.as_mut_slice())?;
         Ok(key)
     }
 
@@ -71,19 +74,6 @@ impl fmt::Debug for KeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyBytes(..)")
     }
-}
-
-/// The operating system's random source gave nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the operating system's random source failed: {reason}")]
-pub struct NoEntropy {
-    /// What the source said.
-    pub reason: String,
-}
-
-/// Fills `bytes` from the operating system's random source.
-pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), NoEntropy> {
-    getrandom::fill(bytes).map_err(|error| NoEntropy { reason: error.to_string() })
 }
 
 /// AES-256-GCM under one key, with its key schedule kept ready. Wiped on drop.

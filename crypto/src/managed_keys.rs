@@ -21,8 +21,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     bounded_cache::BoundedCache,
-    data_key::{DATA_KEY_BYTES, DataKey, KeyBytes, NoEntropy, TAG_BYTES},
+    data_key::{DATA_KEY_BYTES, DataKey, KeyBytes, TAG_BYTES},
     encryption_context::EncryptionContext,
+    entropy::EntropyError,
     nonce::{NONCE_BYTES, Nonce},
     opening_key::OpeningKey,
     sealed_message::{Mode, SealedMessage},
@@ -228,7 +229,7 @@ pub enum ManagedKeyError {
     Unfit(#[from] WrappedKeyError),
     /// No random bytes.
     #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
+    NoEntropy(#[from] EntropyError),
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::data_key::{NoEntropy, fill_random};
+use crate::entropy::{EntropyError, SystemEntropy, random};
 
 /// Length of a nonce, bytes. NIST SP 800-38D section 8.2.1.
 pub const NONCE_BYTES: usize = 12;
@@ -27,10 +27,8 @@ impl Nonce {
 
     /// A random nonce, for keys that outlive a process and seal few things (wrapping keys: far below the 2^32
     /// invocations of NIST SP 800-38D section 8.3).
-    pub(crate) fn random() -> Result<Self, NoEntropy> {
-        let mut bytes = [0; NONCE_BYTES];
-        fill_random(&mut bytes)?;
-        Ok(Self(bytes))
+    pub(crate) fn random() -> Result<Self, EntropyError> {
+        random(&mut SystemEntropy).map(Self)
     }
 
     /// The 12 bytes.
