@@ -215,7 +215,7 @@ pub(crate) fn footer_offset(frames_end: u64) -> u64 {
 /// The footer of a segment and its trailer block.
 pub(crate) struct EncodedFooter {
     pub(crate) content: Vec<u8>,
-    pub(crate) trailer: [u8; BLOCK_BYTES],
+    pub(crate) trailer: Vec<u8>,
 }
 
 pub(crate) fn encode_footer(
@@ -258,7 +258,7 @@ pub(crate) fn encode_footer(
         directory_crc: U32::new(seed.crc(directory.as_bytes())),
         tombstone_crc: U32::new(seed.crc(tombstones.as_bytes())),
     };
-    let mut trailer = [0; BLOCK_BYTES];
+    let mut trailer = vec![0; BLOCK_BYTES];
     for copy in trailer.chunks_exact_mut(TRAILER_COPY_BYTES) {
         copy[..raw.as_bytes().len()].copy_from_slice(raw.as_bytes());
         let crc = seed.crc(&copy[..TRAILER_COPY_BYTES - 4]);

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Bytes of a frame header.
 pub const FRAME_HEADER_BYTES: usize = 64;
 /// Every frame starts at a multiple of this.
-pub const FRAME_ALIGN_BYTES: usize = 8;
+pub(crate) const FRAME_ALIGN_BYTES: usize = 8;
 /// Writes are whole blocks of this size, so that direct I/O takes them and no acknowledged block is ever rewritten.
 pub const BLOCK_BYTES: usize = 4096;
 /// Bytes in front of the extension of a moved message: its source.
@@ -32,7 +32,7 @@ const FLAGS_KNOWN: u8 = FLAG_MOVED | FLAG_LEASED | FLAG_QUARANTINED | FLAG_COPY;
 /// What a frame does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A message enters its stream.
     Message = 1,
     /// Visibility, receive count and first receive of a message change.

@@ -244,7 +244,7 @@ impl Liveness {
         self.low = self.next_live(self.low).unwrap_or(self.next);
         let keep = self.low / CHUNK_SEQUENCES;
         while let Some(entry) = self.chunks.first_entry() {
-            if *entry.key() >= keep && !(self.live == 0) {
+            if *entry.key() >= keep && self.live != 0 {
                 break;
             }
             entry.remove();

@@ -202,7 +202,7 @@ impl Log {
     /// See [`OpenError`].
     pub fn open_on(options: LogOptions, disk: Arc<dyn Disk>) -> Result<(Self, RecoveryReport), OpenError> {
         let bytes = options.segment_bytes;
-        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || bytes % 4096 != 0 {
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(4096) {
             return Err(OpenError::SegmentSize { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX });
         }
         let io = |what: &'static str| move |source| OpenError::Io { what: what.to_owned(), source };

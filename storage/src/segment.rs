@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of streams; what the frames mean is for recovery and compaction to say.
 
-use crate::aligned_buffer::AlignedBuffer;
 use crate::disk::DiskFile;
 use crate::footer::{Entry, Footer, FooterFound, SegmentIndex, Tombstone};
 use crate::frame::{BLOCK_BYTES, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
@@ -290,8 +289,8 @@ impl Segment {
 pub(crate) enum Found {
     /// A valid header whose payload lies within the segment. The payload is not checked.
     Frame { offset: u64, frame: Frame, payload: Range<usize> },
-    /// No valid header at `offset`; the next one is at `resumes_at`. `lost` LSNs are missing between.
-    Damage { offset: u64, resumes_at: u64, lost: u64, same_group: bool },
+    /// No valid header at `offset`, but one farther on. `lost` LSNs are missing between.
+    Damage { offset: u64, lost: u64 },
 }
 
 /// Walks the frames of a segment in order.
@@ -397,16 +396,15 @@ impl Iterator for FrameWalk<'_> {
                 && frame.lsn > self.last_lsn
             {
                 let lost = if self.last_lsn == 0 { 1 } else { (frame.lsn - self.last_lsn - 1).max(1) };
-                let same_group = group_start_of(at, &frame) <= from;
                 self.pending = Some(self.accept(at, frame, payload));
-                return Some(Found::Damage { offset: from, resumes_at: at, lost, same_group });
+                return Some(Found::Damage { offset: from, lost });
             }
             at += FRAME_ALIGN_BYTES as u64;
         }
         if self.known_end.is_some() {
             // A sealed segment ends where its footer says: what is missing before is damage.
             self.offset = limit;
-            return Some(Found::Damage { offset: from, resumes_at: limit, lost: 1, same_group: false });
+            return Some(Found::Damage { offset: from, lost: 1 });
         }
         self.torn = !self.last_was_pad;
         // Nothing valid beyond: never look again.
@@ -418,13 +416,6 @@ impl Iterator for FrameWalk<'_> {
 /// Whether the payload is the one that the header was written for.
 pub(crate) fn payload_is_intact(frame: &Frame, payload: &[u8]) -> bool {
     payload.len() == frame.payload_len as usize && crc32fast::hash(payload) == frame.payload_crc
-}
-
-/// A block-aligned copy of `bytes`, padded with zeros to whole blocks.
-pub(crate) fn to_blocks(bytes: &[u8]) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::from_slice(bytes);
-    buffer.grow_to(bytes.len().next_multiple_of(BLOCK_BYTES));
-    buffer
 }
 
 #[cfg(test)]

@@ -343,7 +343,7 @@ fn newest_segment(disk: &SimDisk) -> String {
 
 #[test]
 fn segments_of_two_stores_are_refused() {
-    use crate::disk::{Disk, DiskFile};
+    use crate::disk::Disk;
     let (mine, _) = populated(true);
     let (other, _) = populated(true);
     let file = mine.create("00000090.seg", SEGMENT_BYTES).unwrap();

@@ -18,7 +18,7 @@ fn options(dir: &Path, io: IoChoice) -> LogOptions {
 }
 
 fn open(dir: &Path, io: IoChoice) -> (Log, RecoveryReport) {
-    Log::open(options(dir, io)).unwrap()
+    Log::open(options(dir, io)).expect("opens")
 }
 
 fn message(stream: u32, body: &[u8]) -> NewMessage<'_> {
@@ -33,7 +33,7 @@ fn message(stream: u32, body: &[u8]) -> NewMessage<'_> {
 }
 
 fn body_of(log: &Log, stream: u32, sequence: u64) -> Vec<u8> {
-    log.read(stream, sequence).unwrap().body().unwrap().to_vec()
+    log.read(stream, sequence).expect("is there").body().expect("is intact").to_vec()
 }
 
 fn each_engine(run: impl Fn(IoChoice)) {

@@ -236,7 +236,7 @@ fn verify_frames(
     report: &mut VerifyReport,
 ) -> Option<u64> {
     let mut frames = FrameWalk::new(bytes, seed, FRAMES_START, 0, sealed_end);
-    while let Some(found) = frames.next() {
+    for found in frames.by_ref() {
         match found {
             Found::Damage { offset, .. } => report.note(name.to_owned(), offset, DamageKind::FrameHeader),
             Found::Frame { offset, frame, payload } => {

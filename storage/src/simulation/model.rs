@@ -16,10 +16,13 @@ struct Message {
     leases: Vec<(u64, u64, u32)>,
 }
 
+/// LSN, and the value from then on.
+type CatalogChange = (u64, Option<Vec<u8>>);
+
 #[derive(Default)]
 pub(super) struct Model {
     messages: BTreeMap<(u32, u64), Message>,
-    catalog: HashMap<Vec<u8>, Vec<(u64, Option<Vec<u8>>)>>,
+    catalog: HashMap<Vec<u8>, Vec<CatalogChange>>,
     pub(super) acknowledged: u64,
 }
 
