@@ -481,7 +481,14 @@ impl<S: KeyService> KeyRing<S> {
                 }
                 self.outage.failed(now_ms);
             }
-            _ => self.outage.answered(),
+            _ => {
+                if let Some(since_ms) = self.outage.answered() {
+                    tracing::info!(
+                        outage_ms = now_ms.saturating_sub(since_ms),
+                        "the key service answers again"
+                    );
+                }
+            }
         }
         answer
     }

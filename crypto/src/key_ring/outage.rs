@@ -64,13 +64,17 @@ impl Outage {
         Attempt { outage: self, probe }
     }
 
-    /// The service answered, whatever it said: the connection is there.
-    pub(super) fn answered(&self) {
-        if self.active.load(Ordering::Acquire) {
-            let mut state = self.state.lock();
-            *state = State { probing: state.probing, ..State::default() };
-            self.active.store(false, Ordering::Release);
+    /// The service answered, whatever it said: the connection is there. Since when it was not, if this ends an
+    /// outage.
+    pub(super) fn answered(&self) -> Option<u64> {
+        if !self.active.load(Ordering::Acquire) {
+            return None;
         }
+        let mut state = self.state.lock();
+        let since_ms = state.since_ms;
+        *state = State { probing: state.probing, ..State::default() };
+        self.active.store(false, Ordering::Release);
+        since_ms
     }
 
     /// The service could not be reached.
@@ -127,7 +131,7 @@ mod tests {
             now_ms += wait_ms;
         }
         assert_eq!(outage.since_ms(), Some(1_000));
-        outage.answered();
+        assert_eq!((outage.answered(), outage.answered()), (Some(1_000), None));
         assert_eq!((outage.since_ms(), outage.serves_expired(now_ms)), (None, false));
         outage.failed(now_ms);
         assert!(outage.serves_expired(now_ms));

@@ -1,5 +1,7 @@
 //! Statements about a key service that cannot be reached.
 
+use std::{collections::HashSet, thread};
+
 use super::{
     PROBE_BACKOFF_MAX_MS,
     scripted_service::{
@@ -208,4 +210,41 @@ fn while_one_request_waits_for_the_probe_the_others_are_served_at_once() {
     rig.service().recover();
     let renewed = rig.send(310, "alice", &queue).unwrap();
     assert!(!same_data_key(&stored, &renewed), "a probe given up leaves the next request to try");
+}
+
+#[test]
+fn a_service_that_comes_and_goes_fails_no_warm_principal_and_mixes_no_keys() {
+    const PRINCIPALS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+    let (rig, queue) = (Rig::new(), Queue::new(1, KEY_A, 60));
+    let first: Vec<_> = PRINCIPALS.iter().map(|name| rig.send(0, name, &queue).unwrap()).collect();
+    let wrapped_keys = thread::scope(|scope| {
+        let workers: Vec<_> = PRINCIPALS
+            .iter()
+            .zip(&first)
+            .flat_map(|pair| [pair, pair])
+            .map(|(name, stored)| {
+                let (rig, queue) = (&rig, &queue);
+                scope.spawn(move || {
+                    let mut wrapped_keys = HashSet::new();
+                    for now_s in 0..600 {
+                        let sent = rig.send(now_s, name, queue).unwrap();
+                        rig.receive(now_s, name, queue, stored).unwrap();
+                        rig.receive(now_s, name, queue, &sent).unwrap();
+                        wrapped_keys
+                            .insert((*name, SealedMessage::parse(&sent).unwrap().wrapped_key().to_vec()));
+                    }
+                    wrapped_keys
+                })
+            })
+            .collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            rig.service().disconnect();
+            thread::yield_now();
+            rig.service().recover();
+            thread::yield_now();
+        }
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<HashSet<_>>()
+    });
+    let distinct: HashSet<_> = wrapped_keys.iter().map(|(_, wrapped)| wrapped).collect();
+    assert_eq!(distinct.len(), wrapped_keys.len(), "two principals sealed under one data key");
 }
