@@ -136,15 +136,19 @@ fn check_handles<'s>(
     handles: impl Iterator<Item = (Option<&'s str>, Result<u32, ErrorReply>)>,
     entry: &str,
 ) -> HandleEntries<'s> {
-    let check =
-        |((at, id), (handle, timeout)): ((usize, &'s str), (Option<&'s str>, Result<u32, ErrorReply>))| {
-            let failed = |error| BatchFailure { id: Cow::Borrowed(id), error };
-            let receipt_handle = handle.filter(|handle| !handle.is_empty()).ok_or_else(|| {
-                failed(ErrorReply::missing_parameter(format_args!("{entry}.{}.ReceiptHandle", at + 1)))
-            })?;
-            Ok(CheckedHandleEntry { id, receipt_handle, visibility_timeout: timeout.map_err(failed)? })
-        };
-    ids.into_iter().enumerate().zip(handles).map(check).collect()
+    let mut checked = Vec::with_capacity(ids.len());
+    for ((at, id), (handle, timeout)) in ids.into_iter().enumerate().zip(handles) {
+        let receipt_handle = handle
+            .filter(|handle| !handle.is_empty())
+            .ok_or_else(|| ErrorReply::missing_parameter(format_args!("{entry}.{}.ReceiptHandle", at + 1)));
+        checked.push(match (receipt_handle, timeout) {
+            (Ok(receipt_handle), Ok(visibility_timeout)) => {
+                Ok(CheckedHandleEntry { id, receipt_handle, visibility_timeout })
+            }
+            (Err(error), _) | (_, Err(error)) => Err(BatchFailure { id: Cow::Borrowed(id), error }),
+        });
+    }
+    checked
 }
 
 /// The rules that fail a whole request; gives the ids.

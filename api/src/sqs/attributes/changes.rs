@@ -75,7 +75,8 @@ impl AttributeChanges {
             }
             match value {
                 Some(value) => {
-                    changes.read(attribute, value.trim(), fifo)?;
+                    // Untrimmed: keys and policies are returned exactly as given.
+                    changes.read(attribute, value, fifo)?;
                     changes.given.push(attribute);
                 }
                 // null is no removal of a key: that would turn encryption off by accident.

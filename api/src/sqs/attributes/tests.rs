@@ -211,6 +211,16 @@ fn both_kinds_of_sse_and_a_null_key_are_refused() {
 }
 
 #[test]
+fn keys_and_policies_are_returned_exactly_as_given() {
+    let policy = " {\"Statement\": [ ]}\n";
+    let given = parse(&[("KmsMasterKeyId", " alias/x "), ("Policy", policy)], SET).unwrap();
+    let after = QueueSettings::new(false, true).apply(&given).unwrap();
+    assert_eq!(value(&after, "KmsMasterKeyId").as_deref(), Some(" alias/x "));
+    assert_eq!(value(&after, "Policy").as_deref(), Some(policy));
+    assert!(parse(&[("DelaySeconds", " 5")], SET).is_err());
+}
+
+#[test]
 fn a_reuse_period_set_before_the_key_is_used_with_it() {
     let queue = QueueSettings::new(false, true);
     let period = queue.apply(&parse(&[("KmsDataKeyReusePeriodSeconds", "60")], SET).unwrap()).unwrap();
