@@ -1,8 +1,13 @@
 //! Every metric of the daemon: its name, unit and meaning in one list, and the text that Prometheus reads.
 //!
 //! The recorder is installed without its own HTTP server: the daemon's listener serves `/metrics`. Values that are
-//! kept elsewhere (queue depths, log statistics) are set by a hook right before they are shown. Knows no queue.
+//! kept elsewhere are fetched right before they are shown. Knows no queue but by its counts.
 
+mod queue_depth;
+mod queue_series;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +19,9 @@ use metrics::Unit;
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use metrics_util::MetricKindMask;
 
+pub use self::queue_depth::QueueDepth;
+pub use self::queue_series::QueueSeries;
 use crate::inbound::{Inbound, Service};
 use crate::signals::StopWatch;
 
@@ -82,6 +88,9 @@ pub const IO_ENGINE_INFO: &str = "sealq_io_engine_info";
 /// Which build runs.
 pub const BUILD_INFO: &str = "sealq_build_info";
 
+/// Value of the `queue` label for the queues that have no series of their own.
+pub const OTHER_QUEUES: &str = "_other";
+
 /// What kind of series a metric is.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Kind {
@@ -89,6 +98,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// A gauge that is written at each scrape from [`QueueDepth`], not through the recorder.
+    QueueGauge,
     /// Distribution, with buckets.
     Histogram(&'static [f64]),
 }
@@ -131,10 +142,10 @@ macro_rules! metric {
 
 /// Every metric there is.
 pub const METRICS: &[Metric] = &[
-    metric!(QUEUE_VISIBLE, Kind::Gauge, Count, QUEUE, "Messages that a receive could take."),
-    metric!(QUEUE_NOT_VISIBLE, Kind::Gauge, Count, QUEUE, "Messages in flight."),
-    metric!(QUEUE_DELAYED, Kind::Gauge, Count, QUEUE, "Messages whose delay has not passed."),
-    metric!(QUEUE_OLDEST_AGE, Kind::Gauge, Seconds, QUEUE, "Age of the oldest message, in seconds."),
+    metric!(QUEUE_VISIBLE, Kind::QueueGauge, Count, QUEUE, "Messages that a receive could take."),
+    metric!(QUEUE_NOT_VISIBLE, Kind::QueueGauge, Count, QUEUE, "Messages in flight."),
+    metric!(QUEUE_DELAYED, Kind::QueueGauge, Count, QUEUE, "Messages whose delay has not passed."),
+    metric!(QUEUE_OLDEST_AGE, Kind::QueueGauge, Seconds, QUEUE, "Age of the oldest message, in seconds."),
     metric!(MESSAGES_SENT, Kind::Counter, Count, QUEUE, "Messages accepted."),
     metric!(MESSAGES_RECEIVED, Kind::Counter, Count, QUEUE, "Messages handed out."),
     metric!(MESSAGES_DELETED, Kind::Counter, Count, QUEUE, "Messages deleted by consumers."),
@@ -220,16 +231,15 @@ pub const METRICS: &[Metric] = &[
 
 /// How often the recorder folds histogram samples together when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// A gauge that no hook sets any more (a deleted queue's) is shown no longer.
-const GAUGE_IDLE: Duration = Duration::from_secs(60);
 
-/// Sets values that are kept elsewhere.
-pub type BeforeRender = Box<dyn Fn() + Send + Sync>;
+/// Sets gauges whose values are kept elsewhere and fetches how full the queues are. Called at each scrape.
+pub type BeforeRender = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<QueueDepth>> + Send>> + Send + Sync>;
 
 /// The installed recorder and what shows it. A [`Service`] for the metrics listener.
 pub struct MetricsExporter {
     handle: PrometheusHandle,
-    before_render: Vec<BeforeRender>,
+    before_render: BeforeRender,
+    queue_series_max: usize,
 }
 
 /// The recorder could not be installed.
@@ -238,26 +248,24 @@ pub struct MetricsExporter {
 pub struct InstallError(#[from] BuildError);
 
 impl MetricsExporter {
-    /// Installs the process's recorder and describes every metric. Once a process. Gauges must be set in
-    /// a `before_render` hook: one that was not set for a minute is no longer shown.
+    /// Installs the process's recorder and describes every metric. Once a process. Above `queue_series_max` queues the
+    /// fullest have gauges of their own (`limits.queue_series_max`).
     ///
     /// # Errors
     /// A recorder is installed already.
-    pub fn install(before_render: Vec<BeforeRender>) -> Result<Self, InstallError> {
+    pub fn install(before_render: BeforeRender, queue_series_max: usize) -> Result<Self, InstallError> {
         let recorder = recorder()?;
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(BuildError::from)?;
         describe();
-        Ok(Self { handle, before_render })
+        metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
+        Ok(Self { handle, before_render, queue_series_max })
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self) -> String {
-        metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION"), "commit" => COMMIT).set(1.0);
-        for hook in &self.before_render {
-            hook();
-        }
-        self.handle.render()
+    pub async fn render(&self) -> String {
+        let depths = (self.before_render)().await;
+        self.handle.render() + &queue_depth::text(depths, self.queue_series_max)
     }
 
     /// Keeps histograms from growing while nobody scrapes, until `stop`.
@@ -278,7 +286,7 @@ pub const COMMIT: &str = match option_env!("SEALQ_BUILD_COMMIT") {
 };
 
 fn recorder() -> Result<PrometheusRecorder, BuildError> {
-    let mut builder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(GAUGE_IDLE));
+    let mut builder = PrometheusBuilder::new();
     for metric in METRICS {
         if let Kind::Histogram(buckets) = metric.kind {
             builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
@@ -291,6 +299,7 @@ fn describe() {
     for metric in METRICS {
         match metric.kind {
             Kind::Counter => metrics::describe_counter!(metric.name, metric.unit, metric.help),
+            Kind::QueueGauge => {}
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.unit, metric.help),
             Kind::Histogram(_) => metrics::describe_histogram!(metric.name, metric.unit, metric.help),
         }
@@ -301,7 +310,7 @@ impl Service for MetricsExporter {
     async fn handle(&self, inbound: Inbound) -> Response<Full<Bytes>> {
         let (status, kind, body) = match (inbound.uri.path(), inbound.method) {
             ("/metrics", Method::GET | Method::HEAD) => {
-                (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.render()))
+                (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(self.render().await))
             }
             ("/metrics", _) => {
                 (StatusCode::METHOD_NOT_ALLOWED, "text/plain", Bytes::from_static(b"only GET and HEAD\n"))
@@ -341,22 +350,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn hooks_run_before_the_text_is_made() {
+    #[tokio::test]
+    async fn the_recorders_text_and_the_queues_are_shown_together() {
         let recorder = recorder().unwrap();
         let handle = recorder.handle();
+        let depth = QueueDepth { account: "1".to_owned(), queue: "q".to_owned(), ..QueueDepth::default() };
         let exporter = MetricsExporter {
             handle,
-            before_render: vec![Box::new(|| metrics::gauge!(LOG_SEGMENTS, "shard" => "0").set(7.0))],
+            before_render: Box::new(move || {
+                let depth = depth.clone();
+                Box::pin(async move { vec![depth] })
+            }),
+            queue_series_max: 1,
         };
-        let text = metrics::with_local_recorder(&recorder, || {
+        metrics::with_local_recorder(&recorder, || {
             describe();
             metrics::histogram!(FSYNC_DURATION, "shard" => "0").record(0.000_04);
-            exporter.render()
+            metrics::gauge!(LOG_SEGMENTS, "shard" => "0").set(7.0);
         });
+        let text = exporter.render().await;
         assert!(text.contains("sealq_log_segments{shard=\"0\"} 7"), "{text}");
         assert!(text.contains("sealq_fsync_duration_seconds_bucket{shard=\"0\",le=\"0.00005\"} 1"), "{text}");
         assert!(text.contains("# HELP sealq_log_segments Segment files of the log."), "{text}");
-        assert!(text.contains("sealq_build_info{"), "{text}");
+        assert!(text.contains("sealq_queue_messages_visible{account=\"1\",queue=\"q\"} 0"), "{text}");
     }
 }
