@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import subprocess
 
 import pytest
 from botocore.exceptions import ClientError
@@ -44,6 +45,14 @@ def account_settings():
             }
             text += f"[[account.role]]\nname = \"worker\"\ntrust_policy = '''{json.dumps(trust)}'''\npolicy = '''{ALLOW_ALL}'''\n"
     return text
+
+
+def needs_command(*command):
+    """Skips where this build of sealq does not offer a command yet, and says which."""
+    offered = daemon.BINARY.exists() and not subprocess.run(
+        [daemon.BINARY, *command, "--help"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ).returncode
+    return pytest.mark.skipif(not offered, reason=f"there is no `sealq {' '.join(command)}`")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 
-from conftest import receive, receive_none, values
+from conftest import needs_command, receive, receive_none, values
 
 ROUNDS = int(os.environ.get("SEALQ_CRASH_ROUNDS", "50"))
 ROUND_SECONDS = (0.05, 0.4)
@@ -189,6 +189,7 @@ def test_a_second_daemon_on_the_same_directory_is_refused(own_broker):
     assert own_broker.http_status("/readyz") == 200
 
 
+@needs_command("backup")
 def test_a_backup_of_a_running_broker_is_restored_elsewhere(own_broker, tmp_path):
     sqs = own_broker.start().client()
     url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
