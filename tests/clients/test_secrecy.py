@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 import wire
-from conftest import arn_of, needs_command, receive, receive_none
+from conftest import arn_of, needs_command, receive
 
 CANARY = "canary-7f3a-Zq9-\u00e9-plaintext"
 PLAIN_CANARY = "control-51c2-Kw4-plaintext"
