@@ -1,0 +1,37 @@
+//! The key service on the wire: JSON 1.1, `X-Amz-Target: TrentService.<Action>`.
+//!
+//! Bytes in, typed requests out; replies and errors in, bytes out. Shapes are checked here; knows no keys, states or
+//! rights.
+
+mod action;
+mod error;
+mod members;
+mod parse;
+mod reply;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use action::{Named, ServedAction};
+pub use error::{KmsErrorName, KmsErrorReply};
+pub use reply::ReplyBody;
+pub use request::*;
+
+/// `Content-Type` of requests, replies and errors.
+pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+/// What `X-Amz-Target` begins with.
+pub const TARGET_PREFIX: &str = "TrentService.";
+
+impl KmsRequest {
+    /// Reads a request. `target`: the `X-Amz-Target` header.
+    ///
+    /// # Errors
+    /// Unknown or unserved action, unreadable body, all shape errors in one.
+    pub fn parse(target: &str, body: &[u8]) -> Result<Self, KmsErrorReply> {
+        match target.strip_prefix(TARGET_PREFIX).map_or(Named::Unknown, Named::of) {
+            Named::Served(action) => parse::parse(action, body),
+            Named::Unserved(action) => Err(KmsErrorReply::unsupported(action)),
+            Named::Unknown => Err(KmsErrorReply::new(KmsErrorName::UnknownOperationException, "")),
+        }
+    }
+}
