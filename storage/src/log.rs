@@ -255,7 +255,7 @@ impl Log {
                 (id, made.map_err(|source| OpenError::Io { what, source })?)
             }
         };
-        let mut segment = Segment::new(active, file, store_id, next_lsn);
+        let mut segment = Segment::new(active, file, options.segment_bytes, store_id, next_lsn);
         segment.after_open = true;
         let open = append::first_group(&segment, options.segment_bytes, 0, store_id);
         segments.insert(active, segment);
@@ -404,12 +404,12 @@ impl Log {
 
     /// The log in numbers. Walks streams and segments: for scrapes, not for every request.
     pub fn stats(&self) -> LogStats {
-        let files =
-            self.segments.len() + self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
+        let spare_files = self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
+        let segment_bytes: u64 = self.segments.values().map(|segment| segment.size_bytes).sum();
         LogStats {
             segments: self.segments.len() as u64,
             live_bytes: self.segments.values().map(Segment::live_bytes).sum(),
-            disk_bytes: files as u64 * self.options.segment_bytes,
+            disk_bytes: segment_bytes + spare_files as u64 * self.options.segment_bytes,
             live_messages: self.streams.values().map(|s| s.liveness.live()).sum(),
             quarantined: self.quarantined,
             disk_full: self.refuses_messages(),

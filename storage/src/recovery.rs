@@ -74,7 +74,6 @@ pub(crate) struct Recovered {
 
 struct FoundSegment {
     id: u64,
-    file: Arc<dyn DiskFile>,
     header: HeaderFound,
     blank: bool,
 }
@@ -157,7 +156,7 @@ fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Vec<FoundSegment>,
             file.read_at(&mut block, 0).map_err(failed)?;
         }
         let blank = block.iter().all(|byte| *byte == 0);
-        found.push(FoundSegment { id, file, header: SegmentHeader::decode(&block), blank });
+        found.push(FoundSegment { id, header: SegmentHeader::decode(&block), blank });
     }
     found.sort_by_key(|segment| segment.id);
     Ok(found)
@@ -254,7 +253,8 @@ fn sort_out(
 ) -> Result<(BTreeMap<u64, Segment>, Vec<(u64, Arc<dyn DiskFile>)>), OpenError> {
     let mut segments = BTreeMap::new();
     let mut unused = Vec::new();
-    for FoundSegment { id, file, header, .. } in found {
+    for FoundSegment { id, header, .. } in found {
+        let file = disk.open(&segment_name(id)).map_err(io_error("opening a segment"))?;
         let mapping = file.map().map_err(io_error("mapping a segment"))?;
         let own_header = match header {
             HeaderFound::Valid { header, damaged_copies } if header.segment == id => {
@@ -301,7 +301,7 @@ fn segment_of(
     base_lsn: u64,
     mapping: Mapping,
 ) -> Segment {
-    let mut segment = Segment::new(id, file, store_id, base_lsn);
+    let mut segment = Segment::new(id, file, mapping.bytes().len() as u64, store_id, base_lsn);
     segment.state = SegmentState::Sealing;
     if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), segment.seed) {
         segment.frames_end = footer.frames_end;
@@ -310,6 +310,7 @@ fn segment_of(
         segment.message_count = footer.entry_count.into();
         segment.index = SegmentIndex::Footer(footer);
         segment.state = SegmentState::Sealed;
+        segment.file = None;
     }
     segment.mapping = Some(Arc::new(mapping));
     segment

@@ -169,7 +169,10 @@ pub(crate) enum SegmentState {
 /// A segment as the log knows it.
 pub(crate) struct Segment {
     pub(crate) id: u64,
-    pub(crate) file: Arc<dyn DiskFile>,
+    /// Gone once sealed: the mapping needs no descriptor, and there may be thousands of segments.
+    pub(crate) file: Option<Arc<dyn DiskFile>>,
+    /// Size of the file; an older one may have another than the setting says.
+    pub(crate) size_bytes: u64,
     pub(crate) seed: FrameSeed,
     pub(crate) state: SegmentState,
     pub(crate) base_lsn: u64,
@@ -196,10 +199,17 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn new(id: u64, file: Arc<dyn DiskFile>, store_id: [u8; 16], base_lsn: u64) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        file: Arc<dyn DiskFile>,
+        size_bytes: u64,
+        store_id: [u8; 16],
+        base_lsn: u64,
+    ) -> Self {
         Self {
             id,
-            file,
+            file: Some(file),
+            size_bytes,
             seed: FrameSeed::new(store_id, id),
             state: SegmentState::Active,
             base_lsn,
@@ -227,6 +237,7 @@ impl Segment {
             tracing::error!(segment = self.id, "the footer just written cannot be read back");
         }
         self.mapping = Some(Arc::new(mapping));
+        self.file = None;
         self.state = SegmentState::Sealed;
     }
 

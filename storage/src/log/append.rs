@@ -363,6 +363,8 @@ impl Log {
         self.next_lsn += 1;
         self.open.close(lsn);
         let Some(active) = self.segments.get_mut(&self.active) else { return };
+        // The active segment has its file.
+        let Some(file) = active.file.clone() else { return };
         active.frames_end = self.open.end();
         active.last_lsn = lsn;
         let len = self.open.buffer.len();
@@ -375,7 +377,7 @@ impl Log {
         };
         let blocks = Arc::new(blocks);
         self.tail.push(group.segment, group.start, Arc::clone(&blocks));
-        let write = GroupWrite { file: Arc::clone(&active.file), blocks, offset: group.start };
+        let write = GroupWrite { file, blocks, offset: group.start };
         let flight = InFlight {
             segment: group.segment,
             last_lsn: group.last_lsn,
@@ -408,7 +410,7 @@ impl Log {
             full.index = SegmentIndex::Memory(index);
             full.state = SegmentState::Sealing;
         }
-        let segment = Segment::new(id, file, self.store_id, self.next_lsn);
+        let segment = Segment::new(id, file, self.options.segment_bytes, self.store_id, self.next_lsn);
         let hint = self.open.buffer.capacity_bytes() + BLOCK_BYTES;
         self.open = first_group(&segment, self.options.segment_bytes, hint, self.store_id);
         self.segments.insert(id, segment);

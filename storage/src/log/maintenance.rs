@@ -121,7 +121,7 @@ impl Log {
             {
                 continue;
             }
-            let SegmentIndex::Memory(index) = &segment.index else { continue };
+            let (SegmentIndex::Memory(index), Some(file)) = (&segment.index, &segment.file) else { continue };
             let footer = encode_footer(
                 segment.seed,
                 index,
@@ -133,17 +133,17 @@ impl Log {
             let footer_offset = footer_offset(segment.frames_end);
             let end = footer_offset + footer.content.len() as u64 + crate::frame::BLOCK_BYTES as u64;
             segment.is_being_sealed = true;
-            if end > self.options.segment_bytes {
+            if end > segment.size_bytes {
                 // Only a segment of another size setting can be this full: it is served from memory.
                 tracing::warn!(segment = segment.id, "no room for the footer");
                 continue;
             }
             self.keeper.submit(Job::Seal {
                 id: segment.id,
-                file: Arc::clone(&segment.file),
+                file: Arc::clone(file),
                 footer,
                 footer_offset,
-                segment_bytes: self.options.segment_bytes,
+                segment_bytes: segment.size_bytes,
             });
         }
     }

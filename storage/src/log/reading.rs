@@ -95,7 +95,10 @@ impl Log {
             (None, Some(mapping)) => {
                 RecordBytes::Mapped(Arc::clone(mapping), offset as usize..offset as usize + len)
             }
-            (None, None) => self.read_unsealed(id, offset, len, &*segment.file)?,
+            (None, None) => {
+                let file = segment.file.as_deref().ok_or_else(lost)?;
+                self.read_unsealed(id, offset, len, file)?
+            }
         };
         Ok(Record::new(MessageFacts::of(entry, lease), stream, (id, offset), segment.seed, bytes))
     }
