@@ -9,7 +9,7 @@ pub mod error;
 pub mod form;
 pub mod json;
 pub mod kms;
-pub mod policy;
+pub mod iam;
 pub mod queue_name;
 mod shape;
 pub mod sigv4;

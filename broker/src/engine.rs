@@ -36,22 +36,21 @@ use self::queue::{Queue, QueueRules};
 use self::timers::{Alarm, Timers};
 
 /// See the module documentation.
-#[derive(Debug)]
 pub struct Engine<T> {
     queues: HashMap<u32, Queue<T>>,
     core: Core<T>,
 }
 
 /// What is shared by all queues.
-#[derive(Debug)]
 struct Core<T> {
+    /// Message ids of redriven messages.
+    new_id: fn() -> [u8; 16],
     timers: Timers,
     pending: VecDeque<(Lsn, Pending<T>)>,
     last_lsn: Lsn,
     dirty: Vec<u32>,
 }
 
-#[derive(Debug)]
 enum Pending<T> {
     Reply(T, Outcome, u32),
     Admit { stream: u32, sequence: u64, moved: bool },
@@ -68,10 +67,10 @@ impl From<AppendError> for Unavailable {
 }
 
 impl<T: ReplyToken> Engine<T> {
-    /// An engine without queues.
-    pub fn new() -> Self {
+    /// An engine without queues. `new_id` makes message ids for redriven messages.
+    pub fn new(new_id: fn() -> [u8; 16]) -> Self {
         let core =
-            Core { timers: Timers::default(), pending: VecDeque::new(), last_lsn: Lsn(0), dirty: Vec::new() };
+            Core { new_id, timers: Timers::default(), pending: VecDeque::new(), last_lsn: Lsn(0), dirty: Vec::new() };
         Self { queues: HashMap::new(), core }
     }
 
@@ -176,7 +175,7 @@ impl<T: ReplyToken> Engine<T> {
                 Alarm::Visible { stream, sequence } => {
                     let Some(queue) = self.queues.get_mut(&stream) else { continue };
                     if queue.in_flight.get(&sequence).is_some_and(|hold| hold.visible_at_ms == at_ms) {
-                        let group_hash = queue.in_flight.remove(&sequence).map_or(0, |hold| hold.group_hash);
+                        let group_hash = queue.release(sequence).map_or(0, |hold| hold.group_hash);
                         queue.visible += 1;
                         queue.offer(sequence, group_hash);
                         self.core.dirty.push(stream);
@@ -330,12 +329,6 @@ impl<T: ReplyToken> Engine<T> {
             self.queues.insert(stream, Queue::new(stream, rules, gauges));
         }
         self.core.dirty.push(stream);
-    }
-}
-
-impl<T: ReplyToken> Default for Engine<T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

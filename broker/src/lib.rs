@@ -2,10 +2,35 @@
 //!
 //! The only crate that knows all the others.
 
+pub mod announcement;
+pub mod audit;
+pub mod authenticate;
+pub mod authorize;
+pub mod caller;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod daemon;
+pub mod embedded_keys;
 pub mod engine;
+pub mod envelope;
 pub mod extension;
+pub mod first_start;
+pub mod health;
+pub mod identity;
 pub mod inbound;
+pub mod key_audit;
+pub mod key_control;
+pub mod kms_api;
+pub mod listener;
+pub mod logging;
+pub mod metrics_exporter;
+pub mod queues;
 pub mod receipt_handle;
+pub mod service;
+pub mod session;
 pub mod shard;
+pub mod signals;
+pub mod sqs;
+pub mod sts;
+pub mod tls;

@@ -27,7 +27,6 @@ const SLEEP_MAX: Duration = Duration::from_millis(500);
 const STAGED_BYTES_MAX: usize = 8 << 20;
 
 /// Answers a caller on the front.
-#[derive(Debug)]
 pub struct Reply(oneshot::Sender<Outcome>);
 
 impl ReplyToken for Reply {
@@ -37,13 +36,13 @@ impl ReplyToken for Reply {
 }
 
 /// Sends commands to the shard. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ShardHandle {
     inbox: Arc<Inbox>,
 }
 
 /// What the shard shares with whoever asks how it is.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ShardStatus {
     /// The log takes nothing more until the operator acts.
     pub poisoned: AtomicBool,
@@ -52,7 +51,6 @@ pub struct ShardStatus {
 }
 
 /// The running thread.
-#[derive(Debug)]
 pub struct Shard {
     handle: ShardHandle,
     status: Arc<ShardStatus>,

@@ -75,7 +75,7 @@ impl Subject {
         let mut subject = Self {
             dir: tempfile::tempdir().unwrap(),
             log: None,
-            engine: Engine::new(),
+            engine: Engine::new(|| [9; 16]),
             gauges: Arc::default(),
             now_ms: 1_000_000_000,
             fifo,
@@ -94,7 +94,7 @@ impl Subject {
             shard: 0,
         };
         let (log, _) = Log::open(options).unwrap();
-        self.engine = Engine::new();
+        self.engine = Engine::new(|| [9; 16]);
         self.gauges = Arc::default();
         self.engine.restore_queue(self.now_ms, STREAM, self.rules(), self.gauges.clone(), &log);
         self.log = Some(log);
@@ -143,7 +143,7 @@ impl Subject {
             ReceiveRequest { max, visibility_ms, wait_ms: Some(0), skip: vec![], attempt_id: None, waiter_id: 1 };
         match self.round(Some(Command::Receive { stream: STREAM, request, reply: Token })) {
             Some(Outcome::Received(deliveries)) => deliveries,
-            other => panic!("receive answered {other:?}"),
+            _ => panic!("receive was not answered with deliveries"),
         }
     }
 }

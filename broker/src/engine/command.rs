@@ -205,7 +205,7 @@ pub enum RedriveRoute {
 }
 
 /// One message handed to a consumer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Delivery {
     /// The stored bytes; opened by the front.
     pub record: Record,
@@ -264,7 +264,6 @@ pub enum RedriveStop {
 }
 
 /// The engine's answers.
-#[derive(Debug)]
 pub enum Outcome {
     /// Stored and durable, in request order.
     Sent(Vec<SentMessage>),
@@ -285,7 +284,6 @@ pub enum Outcome {
 }
 
 /// What the shard must do for the engine.
-#[derive(Debug)]
 pub enum Effect<T> {
     /// Answer a caller.
     Reply(T, Outcome, u32),

@@ -112,10 +112,10 @@ impl<T: ReplyToken> Core<T> {
         if !exists(target) {
             return Err(RedriveStop::DestinationGone);
         }
-        let fifo = queue.rules.fifo;
+        let (fifo, new_id) = (queue.rules.fifo, (self.new_id)());
         let copied = self.copy(queue, facts, target, log, |extension, sealed| {
             let original = extension.message_id.unwrap_or(*sealed.message_id());
-            extension.message_id = Some(*uuid::Uuid::new_v4().as_bytes());
+            extension.message_id = Some(new_id);
             extension.sent_at_ms = Some(now_ms);
             extension.dead_letter_source = None;
             extension.dedup_key = None;

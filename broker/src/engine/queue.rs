@@ -108,6 +108,24 @@ impl<T> Queue<T> {
         }
     }
 
+    /// A delivery takes hold of a message.
+    pub(super) fn hold(&mut self, sequence: u64, hold: InFlight) {
+        if self.in_flight.insert(sequence, hold).is_none()
+            && let Schedule::Standard(standard) = &mut self.schedule
+        {
+            standard.hold_group(hold.group_hash);
+        }
+    }
+
+    /// A delivery has ended.
+    pub(super) fn release(&mut self, sequence: u64) -> Option<InFlight> {
+        let hold = self.in_flight.remove(&sequence)?;
+        if let Schedule::Standard(standard) = &mut self.schedule {
+            standard.release_group(hold.group_hash);
+        }
+        Some(hold)
+    }
+
     /// A message has become deliverable (again): a standard one by itself, a FIFO one with its group.
     pub(super) fn offer(&mut self, sequence: u64, group_hash: u64) {
         let Self { schedule, in_flight, delayed, .. } = self;
@@ -129,7 +147,7 @@ impl<T> Queue<T> {
 
     /// A message is gone: deleted, expired or moved. Keeps the counts; call it exactly once per message.
     pub(super) fn forget(&mut self, sequence: u64, group_hash: u64) {
-        if self.in_flight.remove(&sequence).is_none() && !self.delayed.remove(&sequence) {
+        if self.release(sequence).is_none() && !self.delayed.remove(&sequence) {
             self.visible = self.visible.saturating_sub(1);
         }
         let Self { schedule, in_flight, delayed, .. } = self;
@@ -150,6 +168,7 @@ impl<T> Queue<T> {
         self.dedup.clear();
         self.attempts.clear();
         self.visible = 0;
+        // In-flight counts by group go with the schedule.
         self.schedule = if self.rules.fifo {
             Schedule::Fifo(FifoSchedule::default())
         } else {

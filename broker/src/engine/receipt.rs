@@ -114,7 +114,7 @@ impl<T: ReplyToken> Core<T> {
         self.note(log.put_lease(lease))?;
         match (held.is_some(), change.timeout_ms > 0) {
             (true, false) => {
-                queue.in_flight.remove(&sequence);
+                queue.release(sequence);
                 queue.visible += 1;
                 queue.offer(sequence, facts.group_hash);
             }
@@ -131,7 +131,7 @@ impl<T: ReplyToken> Core<T> {
                     received_at_ms,
                     group_hash: facts.group_hash,
                 };
-                queue.in_flight.insert(sequence, hold);
+                queue.hold(sequence, hold);
                 self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
             }
             (false, false) => {}

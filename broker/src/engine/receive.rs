@@ -74,7 +74,7 @@ impl<T: ReplyToken> Engine<T> {
             };
             // A poisoned log loses the undo with everything else that is not durable.
             if self.core.note(log.put_lease(lease)).is_ok() {
-                queue.in_flight.remove(&receipt.sequence);
+                queue.release(receipt.sequence);
                 queue.visible += 1;
                 queue.offer(receipt.sequence, facts.group_hash);
             }
@@ -228,7 +228,7 @@ impl<T: ReplyToken> Core<T> {
             queue.visible = queue.visible.saturating_sub(1);
             let hold =
                 InFlight { visible_at_ms, receive_count, received_at_ms: now_ms, group_hash: facts.group_hash };
-            queue.in_flight.insert(sequence, hold);
+            queue.hold(sequence, hold);
             self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
         }
         Some(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })

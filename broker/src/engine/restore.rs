@@ -120,7 +120,7 @@ impl<T: ReplyToken> Core<T> {
             received_at_ms: facts.first_received_at_ms,
             group_hash: facts.group_hash,
         };
-        queue.in_flight.insert(facts.sequence, hold);
+        queue.hold(facts.sequence, hold);
         let alarm = Alarm::Visible { stream: queue.stream, sequence: facts.sequence };
         self.timers.set(facts.visible_at_ms, alarm);
     }

@@ -11,7 +11,6 @@ use crate::engine::command::Command;
 /// Commands that may wait; more are refused as a retryable 503.
 pub const INBOX_COMMANDS_MAX: usize = 65_536;
 
-#[derive(Debug)]
 pub(super) struct Inbox {
     commands: Mutex<Commands>,
     /// The shard is about to wait, or waits: a push must wake it. Without it every command would cost a system call.
@@ -19,7 +18,6 @@ pub(super) struct Inbox {
     waker: LogWaker,
 }
 
-#[derive(Debug)]
 struct Commands {
     waiting: Vec<Command<Reply>>,
     open: bool,

@@ -1,0 +1,277 @@
+//! Condition blocks: operators, set operators, IfExists, Null.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use ipnet::IpNet;
+
+use super::pattern::Pattern;
+
+/// Value of a condition key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConditionValue<'a> {
+    /// One value.
+    One(&'a str),
+    /// A multi-valued key.
+    Many(Vec<&'a str>),
+}
+
+/// What is known of a request. Key names come in lower case.
+pub trait ConditionKeys {
+    /// The value of a key; `None` when it is absent.
+    fn get(&self, key: &str) -> Option<ConditionValue<'_>>;
+
+    /// The value of a single-valued key.
+    fn single(&self, key: &str) -> Option<&str> {
+        match self.get(key)? {
+            ConditionValue::One(value) => Some(value),
+            ConditionValue::Many(_) => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Conditions(Vec<Condition>);
+
+#[derive(Debug, Clone)]
+struct Condition {
+    key: String,
+    set: SetOperator,
+    if_exists: bool,
+    test: Test,
+    negated: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SetOperator {
+    None,
+    ForAllValues,
+    ForAnyValue,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    /// Null: whether the key must be absent.
+    Absent(bool),
+    Texts { patterns: Vec<Pattern>, ignore_case: bool },
+    Arns(Vec<Vec<Pattern>>),
+    Numbers(Compare, Vec<f64>),
+    /// Milliseconds since 1970.
+    Dates(Compare, Vec<i64>),
+    Bools(Vec<bool>),
+    Bytes(Vec<Vec<u8>>),
+    Networks(Vec<IpNet>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Compare {
+    fn holds<V: PartialOrd>(self, found: V, wanted: V) -> bool {
+        match self {
+            Self::Equal => found == wanted,
+            Self::Less => found < wanted,
+            Self::LessOrEqual => found <= wanted,
+            Self::Greater => found > wanted,
+            Self::GreaterOrEqual => found >= wanted,
+        }
+    }
+}
+
+impl Conditions {
+    /// Adds one `operator: {key: values}` entry. The error says what is wrong with it.
+    pub(super) fn add(&mut self, operator: &str, key: &str, values: &[String], variables: bool) -> Result<(), String> {
+        let (set, rest) = match operator.split_once(':') {
+            Some(("ForAllValues", rest)) => (SetOperator::ForAllValues, rest),
+            Some(("ForAnyValue", rest)) => (SetOperator::ForAnyValue, rest),
+            Some((prefix, _)) => return Err(format!("unknown set operator {prefix}")),
+            None => (SetOperator::None, operator),
+        };
+        let (name, if_exists) = match rest.strip_suffix("IfExists") {
+            Some(name) => (name, true),
+            None => (rest, false),
+        };
+        let (test, negated) = test(name, values, variables)?;
+        if matches!(test, Test::Absent(_)) && (if_exists || set != SetOperator::None) {
+            return Err("Null takes neither IfExists nor a set operator".into());
+        }
+        self.0.push(Condition { key: key.to_ascii_lowercase(), set, if_exists, test, negated });
+        Ok(())
+    }
+
+    pub(super) fn hold(&self, keys: &dyn ConditionKeys) -> bool {
+        self.0.iter().all(|condition| condition.holds(keys))
+    }
+}
+
+impl Condition {
+    fn holds(&self, keys: &dyn ConditionKeys) -> bool {
+        let found = keys.get(&self.key);
+        if let Test::Absent(wanted) = self.test {
+            return found.is_none() == wanted;
+        }
+        let Some(found) = found else {
+            return match self.set {
+                SetOperator::ForAllValues => true,
+                SetOperator::ForAnyValue => self.if_exists,
+                SetOperator::None => self.if_exists || self.negated,
+            };
+        };
+        let one = |value: &str| self.test.matches(value, keys) != self.negated;
+        match (self.set, found) {
+            (_, ConditionValue::One(value)) => one(value),
+            (SetOperator::ForAllValues, ConditionValue::Many(values)) => values.into_iter().all(one),
+            (SetOperator::ForAnyValue, ConditionValue::Many(values)) => values.into_iter().any(one),
+            (SetOperator::None, ConditionValue::Many(values)) if self.negated => values.into_iter().all(one),
+            (SetOperator::None, ConditionValue::Many(values)) => values.into_iter().any(one),
+        }
+    }
+}
+
+impl Test {
+    fn matches(&self, value: &str, keys: &dyn ConditionKeys) -> bool {
+        match self {
+            Self::Absent(_) => false,
+            Self::Texts { patterns, ignore_case: true } => {
+                let lower = value.to_lowercase();
+                patterns.iter().any(|pattern| pattern.matches(&lower, keys))
+            }
+            Self::Texts { patterns, ignore_case: false } => patterns.iter().any(|pattern| pattern.matches(value, keys)),
+            Self::Arns(arns) => arns.iter().any(|parts| {
+                let found: Vec<&str> = value.splitn(6, ':').collect();
+                found.len() == parts.len() && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
+            }),
+            Self::Numbers(compare, numbers) => value
+                .trim()
+                .parse()
+                .is_ok_and(|found: f64| numbers.iter().any(|wanted| compare.holds(found, *wanted))),
+            Self::Dates(compare, dates) => {
+                date_ms(value).is_some_and(|found| dates.iter().any(|wanted| compare.holds(found, *wanted)))
+            }
+            Self::Bools(bools) => bool_of(value).is_some_and(|found| bools.contains(&found)),
+            Self::Bytes(bytes) => bytes.iter().any(|wanted| wanted == value.as_bytes()),
+            Self::Networks(networks) => value
+                .parse::<IpAddr>()
+                .is_ok_and(|found| networks.iter().any(|network| network.contains(&found.to_canonical()))),
+        }
+    }
+}
+
+/// The test behind an operator's bare name, and whether it is negated.
+fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), String> {
+    let texts = |wildcards: bool| Test::Texts {
+        patterns: values.iter().map(|value| Pattern::compile(value, wildcards, variables)).collect(),
+        ignore_case: false,
+    };
+    let ignoring_case = || Test::Texts {
+        patterns: values.iter().map(|value| Pattern::compile(&value.to_lowercase(), false, variables)).collect(),
+        ignore_case: true,
+    };
+    let arns = || -> Result<Test, String> {
+        let parts = values.iter().map(|value| {
+            let parts: Vec<Pattern> =
+                split_arn(value).into_iter().map(|part| Pattern::compile(part, true, variables)).collect();
+            if parts.len() == 6 || value == "*" { Ok(parts) } else { Err(format!("'{value}' is no ARN")) }
+        });
+        let parts: Vec<Vec<Pattern>> = parts.collect::<Result<_, _>>()?;
+        Ok(Test::Arns(parts.into_iter().map(|parts| if parts.len() == 6 { parts } else { vec![parts[0].clone(); 6] }).collect()))
+    };
+    let numbers = |compare| -> Result<Test, String> {
+        let parse = |value: &String| value.trim().parse().map_err(|_| format!("'{value}' is no number"));
+        Ok(Test::Numbers(compare, values.iter().map(parse).collect::<Result<_, _>>()?))
+    };
+    let dates = |compare| -> Result<Test, String> {
+        let parse = |value: &String| date_ms(value).ok_or_else(|| format!("'{value}' is no date"));
+        Ok(Test::Dates(compare, values.iter().map(parse).collect::<Result<_, _>>()?))
+    };
+    let bools = || -> Result<Vec<bool>, String> {
+        values.iter().map(|value| bool_of(value).ok_or_else(|| format!("'{value}' is neither true nor false"))).collect()
+    };
+    let networks = || -> Result<Test, String> {
+        let parse = |value: &String| {
+            value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from)).map_err(|_| format!("'{value}' is no network"))
+        };
+        Ok(Test::Networks(values.iter().map(parse).collect::<Result<_, _>>()?))
+    };
+    Ok(match name {
+        "StringEquals" => (texts(false), false),
+        "StringNotEquals" => (texts(false), true),
+        "StringEqualsIgnoreCase" => (ignoring_case(), false),
+        "StringNotEqualsIgnoreCase" => (ignoring_case(), true),
+        "StringLike" => (texts(true), false),
+        "StringNotLike" => (texts(true), true),
+        "ArnEquals" | "ArnLike" => (arns()?, false),
+        "ArnNotEquals" | "ArnNotLike" => (arns()?, true),
+        "NumericEquals" => (numbers(Compare::Equal)?, false),
+        "NumericNotEquals" => (numbers(Compare::Equal)?, true),
+        "NumericLessThan" => (numbers(Compare::Less)?, false),
+        "NumericLessThanEquals" => (numbers(Compare::LessOrEqual)?, false),
+        "NumericGreaterThan" => (numbers(Compare::Greater)?, false),
+        "NumericGreaterThanEquals" => (numbers(Compare::GreaterOrEqual)?, false),
+        "DateEquals" => (dates(Compare::Equal)?, false),
+        "DateNotEquals" => (dates(Compare::Equal)?, true),
+        "DateLessThan" => (dates(Compare::Less)?, false),
+        "DateLessThanEquals" => (dates(Compare::LessOrEqual)?, false),
+        "DateGreaterThan" => (dates(Compare::Greater)?, false),
+        "DateGreaterThanEquals" => (dates(Compare::GreaterOrEqual)?, false),
+        "Bool" => (Test::Bools(bools()?), false),
+        "BinaryEquals" => {
+            let parse = |value: &String| {
+                base64::engine::general_purpose::STANDARD.decode(value).map_err(|_| format!("'{value}' is not base64"))
+            };
+            (Test::Bytes(values.iter().map(parse).collect::<Result<_, _>>()?), false)
+        }
+        "IpAddress" => (networks()?, false),
+        "NotIpAddress" => (networks()?, true),
+        "Null" => match bools()?[..] {
+            [absent] => (Test::Absent(absent), false),
+            _ => return Err("Null takes one value".into()),
+        },
+        _ => return Err(format!("unknown condition operator {name}")),
+    })
+}
+
+/// Six parts at most; a variable's own colon (`${aws:username}`) separates nothing.
+fn split_arn(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_u32);
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            ':' if depth == 0 && parts.len() < 5 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn bool_of(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// ISO 8601, or seconds since 1970.
+fn date_ms(text: &str) -> Option<i64> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Some((seconds * 1_000.0) as i64);
+    }
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return Some(timestamp.as_millisecond());
+    }
+    format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}

@@ -1,0 +1,415 @@
+//! The daemon: puts the parts together, runs them, takes them down.
+//!
+//! Start: settings, secrets, lock and recovery of the log, keys, queues, the shard, the listeners; then ready. Stop:
+//! no new connections, what is under way ends, the shard closes the log with a checkpoint.
+
+mod observer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sealq_config::{Config, Io, KmsProvider, Loaded};
+use sealq_crypto::data_key::KeyBytes;
+use sealq_crypto::entropy::SystemEntropy;
+use sealq_crypto::key_store::{KeyStore, LoadError, Mutation, SubKey};
+use sealq_crypto::{CryptoPool, KeyRing, ManagedKeys, ServiceKey};
+use sealq_storage::{IoChoice, Log, LogError, LogOptions, OpenError};
+use thiserror::Error;
+
+use crate::announcement::{Announce, Announcement};
+use crate::audit::{AuditError, AuditLog};
+use crate::authenticate::Authenticator;
+use crate::authorize::Authorizer;
+use crate::catalog::{CatalogError, decode, encode};
+use crate::clock::Clock;
+use crate::embedded_keys::EmbeddedKeys;
+use crate::engine::Engine;
+use crate::engine::command::{Command, Outcome};
+use crate::envelope::Envelope;
+use crate::first_start::{FirstStartError, SecretsDirectory};
+use crate::health::Health;
+use crate::identity::{Identities, IdentityError, UniqueIds};
+use crate::key_audit::KeyAudit;
+use crate::key_control::KeyControl;
+use crate::kms_api::KmsApi;
+use crate::listener::{BindError, Front, FrontLimits, Listener};
+use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
+use crate::queues::{LoadedQueues, Queues};
+use crate::receipt_handle::ReceiptHandles;
+use crate::service::Broker;
+use crate::session::SessionTokens;
+use crate::shard::{Shard, ShardHandle, ShardStatus};
+use crate::signals::{Asked, Signals, Stop};
+use crate::sqs::SqsService;
+use crate::sqs::move_tasks::MoveTasks;
+use crate::sts::StsService;
+use observer::KeyUses;
+
+/// Catalog key of the principals' unique ids.
+const UNIQUE_IDS_KEY: &[u8] = b"sealq/unique-ids";
+
+/// Bytes of recent groups kept for fresh messages.
+const TAIL_CACHE_BYTES: usize = 32 << 20;
+
+/// How often due rotations and deletions of keys are looked for.
+const KEY_SWEEP: Duration = Duration::from_secs(10);
+
+/// Why the daemon does not run.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    /// Secrets or certificates.
+    #[error(transparent)]
+    FirstStart(#[from] FirstStartError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The log, after it was opened.
+    #[error("the log failed at start: {0}")]
+    LogFailed(#[from] LogError),
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The key service's state.
+    #[error("the stored keys cannot be opened: {0}")]
+    Keys(#[from] LoadError),
+    /// Principals.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Metrics.
+    #[error(transparent)]
+    Metrics(#[from] InstallError),
+    /// A setting that this build does not serve.
+    #[error("{0}")]
+    Setting(String),
+    /// Threads, signals, sockets.
+    #[error("{what}: {source}")]
+    System {
+        /// What failed.
+        what: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something needed at start could not be stored.
+    #[error("the log takes nothing at start: free some space and start again")]
+    NotStored,
+}
+
+impl DaemonError {
+    /// The settings are at fault.
+    pub fn is_settings(&self) -> bool {
+        match self {
+            Self::FirstStart(error) => !error.is_about_data(),
+            Self::Identity(_) | Self::Setting(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The data cannot be opened safely.
+    pub fn is_data(&self) -> bool {
+        match self {
+            Self::FirstStart(error) => error.is_about_data(),
+            Self::Log(_) | Self::Catalog(_) | Self::Keys(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> DaemonError {
+    move |source| DaemonError::System { what, source }
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// [`DaemonError`]
+pub fn run(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("sealq-front")
+        .build()
+        .map_err(system("the runtime cannot be started"))?;
+    runtime.block_on(serve(loaded, announce))
+}
+
+async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
+    let config = &loaded.config;
+    if config.kms.provider != KmsProvider::Embedded {
+        return Err(DaemonError::Setting(
+            "kms.provider: this build serves \"embedded\" only; remove the setting or set it to \"embedded\"".into(),
+        ));
+    }
+    let clock = Clock::system();
+    let secrets = SecretsDirectory::open(config)?;
+    let root_key = secrets.root_key(config)?;
+    let root = secrets.root_credentials()?;
+    let tls = config.listen.https.socket().map(|_| secrets.server_tls(config)).transpose()?;
+    let mut signals = Signals::install().map_err(system("signals cannot be taken over"))?;
+    let health = Arc::new(Health::new());
+    let scrape: Arc<parking_lot::Mutex<Option<observer::Scrape>>> = Arc::default();
+    let exporter = Arc::new(MetricsExporter::install(before_render(scrape.clone()), config.limits.queue_series_max)?);
+
+    let (mut log, report) = Log::open(log_options(config))?;
+    tracing::info!(?report, io = log.io_engine(), "log opened");
+    metrics::gauge!(metrics_exporter::IO_ENGINE_INFO, "engine" => log.io_engine()).set(1.0);
+    let io_engine = log.io_engine();
+    let store = load_keys(&mut log, root_key)?;
+    let mut engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
+    let queues = LoadedQueues::load(&log, &mut engine, &clock, &config.identity.partition)?;
+    drop_orphans(&mut log, &queues);
+    let move_entries = MoveTasks::entries(&log);
+    let mut ids: UniqueIds = match log.catalog().get(UNIQUE_IDS_KEY) {
+        Some(value) => decode(UNIQUE_IDS_KEY, value)?,
+        None => BTreeMap::new(),
+    };
+    let shard = Shard::start(log, engine, clock.clone()).map_err(system("the shard cannot be started"))?;
+    let handle = shard.handle();
+
+    let identities =
+        Identities::build(config, (&root.access_key_id, root.secret_access_key.clone()), &mut ids)?;
+    keep_ids(&handle, &ids).await?;
+    let sub_key = |purpose| store.sub_key(purpose);
+    let sessions = SessionTokens::new(sub_key(SubKey::SessionToken));
+    let receipts = ReceiptHandles::new(sub_key(SubKey::ReceiptHandle));
+    let hash_key = sub_key(SubKey::Deduplication);
+    let service_key = KeyBytes::take(&mut *sub_key(SubKey::Service));
+    let managed = ManagedKeys::new(ServiceKey::new(1, &service_key), []);
+
+    let (region, partition) = (config.identity.region.clone(), config.identity.partition.clone());
+    let audit = AuditLog::open(&config.audit_file())?;
+    let key_audit = KeyAudit::new(audit.clone(), clock.clone(), region.clone());
+    let authorizer = Authorizer::new(clock.clone(), &region);
+    let control = Arc::new(KeyControl::new(store, handle.clone()));
+    let provider = EmbeddedKeys::new(
+        control.clone(),
+        authorizer.clone(),
+        key_audit.clone(),
+        clock.clone(),
+        region.clone(),
+    );
+    let queues = Arc::new(Queues::new(
+        queues,
+        handle.clone(),
+        clock.clone(),
+        config.queues.recreate_wait_seconds * 1_000,
+        region.clone(),
+        partition.clone(),
+    ));
+    let ring = KeyRing::new(provider, Arc::new(KeyUses::new(queues.clone(), config.limits.queue_series_max)));
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let pool = CryptoPool::start(workers).map_err(system("the crypto pool cannot be started"))?;
+    let envelope = Arc::new(Envelope::new(ring, managed, pool, clock.clone()));
+    let auth = &config.auth;
+    if !auth.require_signatures {
+        tracing::warn!("signatures are not required: everybody who reaches this broker acts as its root account");
+    }
+    let authenticator = Arc::new(Authenticator::new(
+        identities,
+        sessions,
+        config.identity.clone(),
+        auth.require_signatures,
+        auth.clock_skew_seconds,
+        clock.clone(),
+    ));
+    let move_tasks =
+        Arc::new(MoveTasks::load(&move_entries, queues.clone(), handle.clone(), clock.clone())?);
+    move_tasks.resume();
+    let broker = Arc::new(Broker {
+        authenticator: authenticator.clone(),
+        sqs: SqsService {
+            queues: queues.clone(),
+            shard: handle.clone(),
+            envelope: envelope.clone(),
+            receipts,
+            authorizer: authorizer.clone(),
+            move_tasks,
+            audit,
+            clock: clock.clone(),
+            hash_key,
+            region: region.clone(),
+            partition: partition.clone(),
+            waiter_ids: AtomicU64::new(1),
+        },
+        kms: KmsApi::new(control.clone(), authorizer.clone(), key_audit, clock.clone(), region, partition),
+        sts: StsService::new(authenticator.clone(), authorizer, clock.clone()),
+        listen: config.listen.clone(),
+    });
+
+    let front = Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
+    *scrape.lock() = Some(observer::Scrape {
+        queues,
+        status: shard.status(),
+        envelope,
+        clock: clock.clone(),
+        io_engine,
+        signatures_required: auth.require_signatures,
+    });
+    let stop = Stop::new();
+    let mut announcement = Announcement::default();
+    let mut serving = Vec::new();
+    if let (Some(address), Some(tls)) = (config.listen.https.socket(), &tls) {
+        let listener = Listener::bind(address, Some(tls.acceptor())).await?;
+        announcement.https = listener.local_addr().ok();
+        serving.push(tokio::spawn(front.clone().serve(listener, stop.watch())));
+    }
+    if let Some(address) = config.listen.http.socket() {
+        let listener = Listener::bind(address, None).await?;
+        announcement.http = listener.local_addr().ok();
+        serving.push(tokio::spawn(front.clone().serve(listener, stop.watch())));
+    }
+    if let Some(address) = config.listen.metrics.socket() {
+        let listener = Listener::bind(address, None).await?;
+        announcement.metrics = listener.local_addr().ok();
+        let metrics_front = Front::new(exporter.clone(), health.clone(), FrontLimits::for_metrics());
+        serving.push(tokio::spawn(metrics_front.serve(listener, stop.watch())));
+    }
+    tokio::spawn(exporter.upkeep(stop.watch()));
+    tokio::spawn(watch_health(shard.status(), health.clone()));
+    tokio::spawn(sweep_keys(control, clock));
+    health.set_ready(true);
+    announce(announcement);
+
+    loop {
+        match signals.next().await {
+            Asked::Stop(signal) => {
+                tracing::info!(signal, "stopping");
+                break;
+            }
+            Asked::Reload => {
+                let given = (root.access_key_id.as_str(), root.secret_access_key.clone());
+                match reload(&loaded, given, &mut ids, &handle, &authenticator).await {
+                    Ok(()) => tracing::info!("users, roles and policies were read anew"),
+                    Err(error) => tracing::error!(%error, "the settings were not reloaded: the old ones stay"),
+                }
+                if let Some(tls) = &tls
+                    && let Err(error) = tls.reload()
+                {
+                    tracing::error!(%error, "the certificate was not reloaded: the old one stays");
+                }
+            }
+        }
+    }
+    health.set_ready(false);
+    stop.stop();
+    for listener in serving {
+        if let Err(error) = listener.await {
+            tracing::error!(%error, "a listener failed");
+        }
+    }
+    let stopped = tokio::task::spawn_blocking(move || shard.stop());
+    stopped.await.map_err(|error| DaemonError::System {
+        what: "the shard cannot be stopped",
+        source: std::io::Error::other(error),
+    })
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        dir: config.data_dir.clone(),
+        segment_bytes: config.storage.segment_bytes.bytes(),
+        io: match config.storage.io {
+            Io::Auto => IoChoice::Auto,
+            Io::IoUring => IoChoice::IoUring,
+            Io::Threads => IoChoice::Threads,
+        },
+        free_space_min_bytes: config.storage.free_space_min.bytes(),
+        tail_cache_bytes: TAIL_CACHE_BYTES,
+        shard: 0,
+    }
+}
+
+/// The key service's state; what it needs to be stored is durable before it is used.
+fn load_keys(log: &mut Log, root: sealq_crypto::root_key::RootKey) -> Result<KeyStore, DaemonError> {
+    let loaded = {
+        let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
+        KeyStore::load(root, None, entries, &mut SystemEntropy)?
+    };
+    let (mut store, pending): (KeyStore, Mutation) = (loaded.store, loaded.pending);
+    for (key, value) in &pending.puts {
+        log.put_catalog(key, value).map_err(|_| DaemonError::NotStored)?;
+    }
+    for key in &pending.deletes {
+        log.delete_catalog(key).map_err(|_| DaemonError::NotStored)?;
+    }
+    log.flush()?;
+    store.commit(pending);
+    Ok(store)
+}
+
+/// Messages whose queue's deletion was cut short by a crash.
+fn drop_orphans(log: &mut Log, queues: &LoadedQueues) {
+    let known = queues.streams();
+    for stream in log.streams() {
+        if !known.contains(&stream) && log.live_count(stream) > 0 {
+            let below = log.next_sequence(stream);
+            if let Err(error) = log.put_purge(stream, below) {
+                tracing::warn!(stream, %error, "messages of a deleted queue stay until the next start");
+            }
+        }
+    }
+}
+
+async fn keep_ids(shard: &ShardHandle, ids: &UniqueIds) -> Result<(), DaemonError> {
+    let puts = vec![(UNIQUE_IDS_KEY.to_vec(), encode(ids))];
+    match shard.ask(|reply| Command::WriteCatalog { puts, deletes: Vec::new(), reply }).await {
+        Outcome::Stored => Ok(()),
+        _ => Err(DaemonError::NotStored),
+    }
+}
+
+async fn reload(
+    loaded: &Loaded,
+    root: (&str, sealq_config::Secret),
+    ids: &mut UniqueIds,
+    shard: &ShardHandle,
+    authenticator: &Authenticator,
+) -> Result<(), DaemonError> {
+    let fresh =
+        loaded.reload(crate::cli::environment()).map_err(|error| DaemonError::Setting(error.to_string()))?;
+    let mut new_ids = ids.clone();
+    let identities = Identities::build(&fresh.config, root, &mut new_ids)?;
+    keep_ids(shard, &new_ids).await?;
+    *ids = new_ids;
+    authenticator.replace(identities);
+    Ok(())
+}
+
+async fn watch_health(status: Arc<ShardStatus>, health: Arc<Health>) {
+    while !status.poisoned.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    health.set_poisoned();
+}
+
+/// Rotations, deletions and expiries of keys that have come due.
+async fn sweep_keys(control: Arc<KeyControl>, clock: Clock) {
+    loop {
+        let due = control.read().due(clock.now_ms(), &mut SystemEntropy);
+        match due {
+            Ok(due) => {
+                for event in due {
+                    tracing::info!(key = event.key_arn, event = ?event.event, "a key's time has come");
+                    if let Err(error) = control.mutate(|_| Ok(event.mutation)).await {
+                        tracing::warn!(%error, "a due change of a key could not be stored; it is tried again");
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "due changes of keys cannot be prepared"),
+        }
+        tokio::time::sleep(KEY_SWEEP).await;
+    }
+}
+
+fn before_render(scrape: Arc<parking_lot::Mutex<Option<observer::Scrape>>>) -> BeforeRender {
+    Box::new(move || {
+        let depths = scrape.lock().as_ref().map(observer::Scrape::publish).unwrap_or_default();
+        Box::pin(async move { depths })
+    })
+}

@@ -1,0 +1,101 @@
+//! What the daemon shows of itself: figures gathered at each scrape, and key uses as they happen.
+
+use std::sync::Arc;
+
+use sealq_crypto::{KeyUse, KeyUseObserver};
+
+use crate::clock::Clock;
+use crate::embedded_keys::EmbeddedKeys;
+use crate::engine::gauges::QueueGauges;
+use crate::envelope::Envelope;
+use crate::metrics_exporter::{
+    DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO, KMS_CALLS,
+    KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT, QueueDepth, QueueSeries,
+    SENT_BYTES, SIGNATURES_NOT_REQUIRED,
+};
+use crate::queues::Queues;
+use crate::shard::ShardStatus;
+
+/// What a scrape reads.
+pub(super) struct Scrape {
+    pub(super) queues: Arc<Queues>,
+    pub(super) status: Arc<ShardStatus>,
+    pub(super) envelope: Arc<Envelope<EmbeddedKeys>>,
+    pub(super) clock: Clock,
+    pub(super) io_engine: &'static str,
+    pub(super) signatures_required: bool,
+}
+
+impl Scrape {
+    /// Sets counters and gauges; the depth of each queue is returned.
+    pub(super) fn publish(&self) -> Vec<QueueDepth> {
+        let now_ms = self.clock.now_ms();
+        metrics::gauge!(IO_ENGINE_INFO, "engine" => self.io_engine).set(1.0);
+        metrics::gauge!(SIGNATURES_NOT_REQUIRED).set(if self.signatures_required { 0.0 } else { 1.0 });
+        let since_ms = self.envelope.ring().outage_since_ms();
+        let seconds = since_ms.map_or(0.0, |since_ms| now_ms.saturating_sub(since_ms) as f64 / 1_000.0);
+        metrics::gauge!(KMS_UNREACHABLE, "provider" => "embedded").set(seconds);
+        metrics::gauge!(crate::metrics_exporter::LOG_POISONED, "shard" => "0")
+            .set(f64::from(u8::from(self.status.poisoned.load(std::sync::atomic::Ordering::Relaxed))));
+        let mut depths = Vec::new();
+        for queue in self.queues.all() {
+            let (account, name, gauges) = (&queue.record.account, &queue.record.name, &queue.gauges);
+            let labels = [("account", account.clone()), ("queue", name.clone())];
+            for (counter, value) in [
+                (MESSAGES_SENT, &gauges.sent_total),
+                (MESSAGES_RECEIVED, &gauges.received_total),
+                (MESSAGES_DELETED, &gauges.deleted_total),
+                (MESSAGES_REDRIVEN, &gauges.redriven_total),
+                (EMPTY_RECEIVES, &gauges.empty_receives_total),
+                (SENT_BYTES, &gauges.sent_bytes_total),
+            ] {
+                metrics::counter!(counter, &labels).absolute(QueueGauges::get(value));
+            }
+            let oldest_ms = QueueGauges::get(&gauges.oldest_sent_at_ms);
+            let age_ms = if oldest_ms == 0 { 0 } else { now_ms.saturating_sub(oldest_ms) };
+            depths.push(QueueDepth {
+                account: account.clone(),
+                queue: name.clone(),
+                visible: QueueGauges::get(&gauges.visible),
+                not_visible: QueueGauges::get(&gauges.not_visible),
+                delayed: QueueGauges::get(&gauges.delayed),
+                oldest_age_seconds: age_ms as f64 / 1_000.0,
+            });
+        }
+        depths
+    }
+}
+
+/// Counts key uses by queue.
+pub(super) struct KeyUses {
+    queues: Arc<Queues>,
+    series: QueueSeries,
+}
+
+impl KeyUses {
+    pub(super) fn new(queues: Arc<Queues>, series_max: usize) -> Self {
+        Self { queues, series: QueueSeries::new(series_max) }
+    }
+}
+
+impl KeyUseObserver for KeyUses {
+    fn key_used(&self, stream: u32, _principal: &str, key_use: KeyUse) {
+        let queue = self.queues.by_stream(stream);
+        let (account, name) =
+            queue.as_ref().map_or(("", "_other"), |queue| (&*queue.record.account, &*queue.record.name));
+        let labels = [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
+        match key_use {
+            KeyUse::GenerateCall | KeyUse::DecryptCall => {
+                let action = if key_use == KeyUse::GenerateCall { "GenerateDataKey" } else { "Decrypt" };
+                let [account, queue] = labels;
+                let labels = [account, queue, ("action", action.to_owned()), ("outcome", "called".to_owned())];
+                metrics::counter!(KMS_CALLS, &labels).increment(1);
+            }
+            KeyUse::DataKeyGenerated => metrics::counter!(DATA_KEYS_GENERATED, &labels).increment(1),
+            KeyUse::SealingHit | KeyUse::OpeningHit => {
+                metrics::counter!(DATA_KEY_CACHE_HITS, &labels).increment(1);
+            }
+            KeyUse::OutageUse => metrics::counter!(DATA_KEY_OUTAGE_USES, &labels).increment(1),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The embedded provider of data keys: SealQ's own key service, called in the name of the SQS caller.
+
+use std::sync::Arc;
+
+use sealq_crypto::data_key::KeyBytes;
+use sealq_crypto::entropy::SystemEntropy;
+use sealq_crypto::key_store::cryptography::DataKeySize;
+use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
+use sealq_crypto::key_store::{Action, KeyId, KmsError, Scope};
+use sealq_crypto::encryption_context::QUEUE_ARN_NAME;
+use sealq_crypto::{DecryptedDataKey, EncryptionContext, GeneratedDataKey, KeyService, KeyServiceError};
+
+use crate::authorize::{Authorizer, KeyFacts};
+use crate::caller::{Caller, CallerKind};
+use crate::clock::Clock;
+use crate::key_audit::KeyAudit;
+use crate::key_control::KeyControl;
+
+/// See the module documentation.
+pub struct EmbeddedKeys {
+    control: Arc<KeyControl>,
+    authorizer: Authorizer,
+    audit: KeyAudit,
+    clock: Clock,
+    region: String,
+}
+
+impl EmbeddedKeys {
+    /// Over the broker's key state.
+    pub fn new(control: Arc<KeyControl>, authorizer: Authorizer, audit: KeyAudit, clock: Clock, region: String) -> Self {
+        Self { control, authorizer, audit, clock, region }
+    }
+
+    async fn generate(
+        &self,
+        caller: &Caller,
+        key_id: &str,
+        context: &EncryptionContext,
+    ) -> Result<(GeneratedDataKey, KeyId), KmsError> {
+        let scope = self.queue_scope(context)?;
+        if self.control.read().is_unmade_managed_alias(key_id, &scope) {
+            let now_ms = self.clock.now_ms();
+            self.control.change(|store| store.ensure_managed_key(&scope, now_ms, &mut SystemEntropy)).await?;
+            self.audit.managed_key_made(&scope, now_ms).await;
+        }
+        let key = self.control.read().resolve(key_id, &scope, Action::GenerateDataKey)?;
+        self.allow(caller, "kms:GenerateDataKey", key, GrantOperation::GenerateDataKey, context, Some(key_id))?;
+        let store = self.control.read();
+        let size = DataKeySize::AES_256;
+        let made = store.generate_data_key(key, Action::GenerateDataKey, size, context, false, &mut SystemEntropy)?;
+        let plaintext = KeyBytes::from_slice(&made.plaintext)
+            .ok_or_else(|| KmsError::Internal { reason: "a data key of the wrong length".into() })?;
+        Ok((GeneratedDataKey { plaintext, wrapped: made.encrypted.ciphertext_blob, key_arn: store.key_arn(key)? }, key))
+    }
+
+    fn unwrap(
+        &self,
+        caller: &Caller,
+        wrapped: &[u8],
+        key_arn: &str,
+        context: &EncryptionContext,
+    ) -> Result<DecryptedDataKey, KmsError> {
+        let key = self.control.read().key_of_blob(wrapped)?;
+        self.allow(caller, "kms:Decrypt", key, GrantOperation::Decrypt, context, None)?;
+        let store = self.control.read();
+        let found_arn = store.key_arn(key)?;
+        if found_arn != key_arn {
+            return Err(KmsError::IncorrectKey);
+        }
+        let opened = store.decrypt(wrapped, None, context, false)?;
+        let plaintext = KeyBytes::from_slice(&opened.plaintext).ok_or(KmsError::InvalidCiphertext)?;
+        Ok(DecryptedDataKey { plaintext, key_arn: found_arn })
+    }
+
+    fn allow(
+        &self,
+        caller: &Caller,
+        action: &str,
+        key: KeyId,
+        operation: GrantOperation,
+        context: &EncryptionContext,
+        alias: Option<&str>,
+    ) -> Result<(), KmsError> {
+        let policy = self.control.policy(key)?;
+        let (arn, account, granted) = {
+            let store = self.control.read();
+            let arns = grant_arns(caller);
+            let grantee = GrantCaller {
+                arns: &arns,
+                account: &caller.account,
+                is_account_root: caller.kind == CallerKind::Root,
+            };
+            let granted = store.grant_allows(key, &grantee, operation, context);
+            (store.key_arn(key)?, store.owner(key)?.account.clone(), granted)
+        };
+        let mut keys = self.authorizer.keys(caller);
+        keys.add("kms:viaservice".into(), format!("sqs.{}.amazonaws.com", self.region));
+        if let Some(alias) = alias.filter(|alias| alias.starts_with("alias/")) {
+            keys.add("kms:requestalias".into(), alias.to_owned());
+        }
+        add_context(&mut keys, context);
+        let facts = KeyFacts { arn: &arn, account: &account, policy: &policy, granted };
+        self.authorizer.key(caller, action, facts, &keys).map_err(|reason| KmsError::AccessDenied { reason })
+    }
+
+    /// Keys named without an account are the queue owner's.
+    fn queue_scope(&self, context: &EncryptionContext) -> Result<Scope, KmsError> {
+        let arn = context.get(QUEUE_ARN_NAME).unwrap_or_default();
+        let parts: Vec<&str> = arn.split(':').collect();
+        match parts[..] {
+            [_, partition, _, region, account, _] => {
+                Ok(Scope { partition: partition.into(), account: account.into(), region: region.into() })
+            }
+            _ => Err(KmsError::Internal { reason: format!("'{arn}' is no queue ARN") }),
+        }
+    }
+}
+
+impl KeyService for EmbeddedKeys {
+    type Caller = Caller;
+
+    async fn generate_data_key(
+        &self,
+        caller: &Caller,
+        key_id: &str,
+        context: &EncryptionContext,
+    ) -> Result<GeneratedDataKey, KeyServiceError> {
+        let made = self.generate(caller, key_id, context).await;
+        let key_arn = made.as_ref().map_or_else(|_| key_id.to_owned(), |(made, _)| made.key_arn.clone());
+        self.audit.used(caller, "GenerateDataKey", &key_arn, context, made.as_ref().err()).await;
+        made.map(|(made, _)| made).map_err(KeyServiceError::from)
+    }
+
+    async fn decrypt(
+        &self,
+        caller: &Caller,
+        wrapped: &[u8],
+        key_arn: &str,
+        context: &EncryptionContext,
+    ) -> Result<DecryptedDataKey, KeyServiceError> {
+        let opened = self.unwrap(caller, wrapped, key_arn, context);
+        self.audit.used(caller, "Decrypt", key_arn, context, opened.as_ref().err()).await;
+        opened.map_err(KeyServiceError::from)
+    }
+}
+
+/// The ARNs under which a grant may name a caller.
+pub fn grant_arns(caller: &Caller) -> Vec<&str> {
+    let mut arns = vec![&*caller.arn];
+    if let CallerKind::RoleSession { role_arn, .. } = &caller.kind {
+        arns.push(role_arn);
+    }
+    arns
+}
+
+/// Condition keys of an encryption context.
+pub fn add_context(keys: &mut crate::authorize::RequestKeys<'_>, context: &EncryptionContext) {
+    for (name, value) in context.iter() {
+        keys.add(format!("kms:encryptioncontext:{}", name.to_lowercase()), value.to_owned());
+    }
+    if !context.is_empty() {
+        let names = context.iter().map(|(name, _)| name.to_owned()).collect();
+        keys.add_many("kms:encryptioncontextkeys".into(), names);
+    }
+}
