@@ -44,7 +44,12 @@ impl AlignedBuffer {
         self.as_mut_slice()[start..].copy_from_slice(bytes);
     }
 
-    /// Sets the length; new bytes are zero.
+    /// Empties it and keeps its memory, old bytes included.
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Raises the length. New bytes are zero, or what was there before `clear`: the caller writes all of them.
     pub(crate) fn grow_to(&mut self, len: usize) {
         let blocks = len.div_ceil(BLOCK_BYTES);
         if blocks > self.blocks.len() {

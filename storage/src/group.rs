@@ -12,7 +12,6 @@ pub const GROUP_BYTES_MAX: usize = 4 << 20;
 pub const PAYLOAD_BYTES_MAX: usize = 3 << 20;
 /// The most that closing a group adds.
 pub(crate) const PAD_BYTES_MAX: usize = BLOCK_BYTES + FRAME_HEADER_BYTES;
-const CAPACITY_BYTES_MIN: usize = 16 << 10;
 
 /// Frames that become durable together.
 pub(crate) struct Group {
@@ -27,17 +26,10 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(segment: u64, seed: FrameSeed, start: u64, capacity_hint_bytes: usize) -> Self {
-        let capacity = capacity_hint_bytes.clamp(CAPACITY_BYTES_MIN, GROUP_BYTES_MAX);
-        Self {
-            segment,
-            seed,
-            start,
-            buffer: AlignedBuffer::with_capacity(capacity),
-            last_lsn: 0,
-            records: 0,
-            opened: Instant::now(),
-        }
+    /// `buffer`: emptied, for its memory.
+    pub(crate) fn new(segment: u64, seed: FrameSeed, start: u64, mut buffer: AlignedBuffer) -> Self {
+        buffer.clear();
+        Self { segment, seed, start, buffer, last_lsn: 0, records: 0, opened: Instant::now() }
     }
 
     /// Offset in the segment at which the next frame will start.
@@ -66,7 +58,9 @@ impl Group {
         frame.payload_len = payload_len as u32;
         frame.group_block = ((offset - self.start) / BLOCK_BYTES as u64) as u16;
         self.buffer.grow_to(at + frame.span_bytes());
-        let payload = &mut self.buffer.as_mut_slice()[at + FRAME_HEADER_BYTES..][..payload_len];
+        let (payload, padding) =
+            self.buffer.as_mut_slice()[at + FRAME_HEADER_BYTES..].split_at_mut(payload_len);
+        padding.fill(0);
         let mut filled = 0;
         for part in parts {
             payload[filled..filled + part.len()].copy_from_slice(part);
@@ -104,7 +98,7 @@ mod tests {
     #[test]
     fn frames_of_a_group_are_walked_in_order_and_fill_whole_blocks() {
         let seed = FrameSeed::new([0; 16], 1);
-        let mut group = Group::new(1, seed, 0, 0);
+        let mut group = Group::new(1, seed, 0, AlignedBuffer::default());
         for (lsn, len) in [(1, 0usize), (2, 1), (3, 5000), (4, 3900)] {
             group.push(&mut message(lsn), &[&vec![1; len]]);
         }
@@ -125,7 +119,7 @@ mod tests {
     #[test]
     fn a_group_without_its_pad_is_torn() {
         let seed = FrameSeed::new([0; 16], 1);
-        let mut group = Group::new(1, seed, 0, 0);
+        let mut group = Group::new(1, seed, 0, AlignedBuffer::default());
         group.push(&mut message(1), &[b"x"]);
         let mut bytes = group.buffer.as_slice().to_vec();
         bytes.resize(8192, 0);
@@ -137,7 +131,7 @@ mod tests {
     #[test]
     fn damage_costs_one_frame_and_the_walk_goes_on() {
         let seed = FrameSeed::new([0; 16], 1);
-        let mut group = Group::new(1, seed, 0, 0);
+        let mut group = Group::new(1, seed, 0, AlignedBuffer::default());
         for lsn in 1..=3 {
             group.push(&mut message(lsn), &[&[7; 100]]);
         }

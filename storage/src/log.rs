@@ -8,6 +8,7 @@ mod append;
 mod maintenance;
 mod reading;
 
+use crate::aligned_buffer::AlignedBuffer;
 use crate::checkpoint::{CatalogState, Checkpoint, StreamState};
 use crate::commit::{Committed, Committer, GroupWrite, InlineCommitter, ThreadCommitter};
 use crate::compaction::Compaction;
@@ -257,7 +258,7 @@ impl Log {
         };
         let mut segment = Segment::new(active, file, options.segment_bytes, store_id, next_lsn);
         segment.after_open = true;
-        let open = append::first_group(&segment, options.segment_bytes, 0, store_id);
+        let open = append::first_group(&segment, options.segment_bytes, AlignedBuffer::default(), store_id);
         segments.insert(active, segment);
         let spare = spares.next().map_or(Spare::None, |(id, file)| Spare::Ready(id, file));
         Ok(Self {

@@ -2,6 +2,7 @@
 //! soon.
 
 use crate::aligned_buffer::AlignedBuffer;
+use crate::group::GROUP_BYTES_MAX;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,16 +13,24 @@ struct CachedGroup {
     blocks: Arc<AlignedBuffer>,
 }
 
+/// Buffers kept for use again.
+const POOL_BUFFERS_MAX: usize = 4;
+/// A buffer more than this many times larger than needed is not used: it would stay in the cache.
+pub(crate) const SLACK_FACTOR: usize = 2;
+const CAPACITY_BYTES_MIN: usize = 16 << 10;
+
 /// Groups in the order of the log, bounded by bytes.
 pub(crate) struct TailCache {
     groups: VecDeque<CachedGroup>,
     bytes: usize,
     bytes_max: usize,
+    /// Memory of dropped groups that nobody reads any more, for the next ones.
+    pool: Vec<AlignedBuffer>,
 }
 
 impl TailCache {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { groups: VecDeque::new(), bytes: 0, bytes_max }
+        Self { groups: VecDeque::new(), bytes: 0, bytes_max, pool: Vec::new() }
     }
 
     /// Adds the newest group; the oldest go when it is too much. The newest always stays.
@@ -31,6 +40,27 @@ impl TailCache {
         while self.bytes > self.bytes_max && self.groups.len() > 1 {
             if let Some(oldest) = self.groups.pop_front() {
                 self.bytes -= oldest.blocks.capacity_bytes();
+                if self.pool.len() < POOL_BUFFERS_MAX
+                    && let Ok(buffer) = Arc::try_unwrap(oldest.blocks)
+                {
+                    self.pool.push(buffer);
+                }
+            }
+        }
+    }
+
+    /// A buffer for the next group, of about `capacity_hint_bytes`. Large ones go round instead of being allocated and
+    /// zeroed anew; small ones are cheap.
+    pub(crate) fn buffer(&mut self, capacity_hint_bytes: usize) -> AlignedBuffer {
+        let capacity = capacity_hint_bytes.clamp(CAPACITY_BYTES_MIN, GROUP_BYTES_MAX);
+        let fitting = self.pool.iter().position(|buffer| {
+            (capacity..=capacity.saturating_mul(SLACK_FACTOR)).contains(&buffer.capacity_bytes())
+        });
+        match fitting {
+            Some(at) => self.pool.swap_remove(at),
+            None => {
+                self.pool.clear();
+                AlignedBuffer::with_capacity(capacity)
             }
         }
     }

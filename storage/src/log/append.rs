@@ -6,29 +6,27 @@ use crate::commit::GroupWrite;
 use crate::error::AppendError;
 use crate::footer::{Entry, SegmentIndex, StreamEntries, Tombstone, footer_bytes};
 use crate::frame::{
-    BLOCK_BYTES, EXTENSION_BYTES_MAX, FLAG_LEASED, FLAG_MOVED, FLAG_QUARANTINED, Frame, Kind, PRELUDE_BYTES,
+    EXTENSION_BYTES_MAX, FLAG_LEASED, FLAG_MOVED, FLAG_QUARANTINED, Frame, Kind, PRELUDE_BYTES,
     encode_prelude, frame_span,
 };
 use crate::group::{Group, PAD_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::record::{Lease, LeaseState, Lsn, NewMessage, Staged};
 use crate::segment::{FRAMES_START, Segment, SegmentHeader, SegmentState};
 use crate::stream_index::Stream;
+use crate::tail_cache::SLACK_FACTOR;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
-
-/// A group whose buffer is less than half full is copied into a fitting one before it goes into the tail cache.
-const SLACK_FACTOR: usize = 2;
 
 /// The group that starts a segment: it carries the segment's header, so that a segment and its first frames become
 /// durable in one write.
 pub(super) fn first_group(
     segment: &Segment,
     segment_bytes: u64,
-    hint_bytes: usize,
+    buffer: AlignedBuffer,
     store_id: [u8; 16],
 ) -> Group {
-    let mut group = Group::new(segment.id, segment.seed, 0, hint_bytes);
+    let mut group = Group::new(segment.id, segment.seed, 0, buffer);
     let header = SegmentHeader {
         store_id,
         segment: segment.id,
@@ -368,8 +366,9 @@ impl Log {
         active.frames_end = self.open.end();
         active.last_lsn = lsn;
         let len = self.open.buffer.len();
-        let next = Group::new(active.id, active.seed, active.frames_end, len + len / 4);
+        let next = Group::new(active.id, active.seed, active.frames_end, self.tail.buffer(len + len / 4));
         let group = std::mem::replace(&mut self.open, next);
+        // A buffer that is mostly empty would fill the cache with nothing.
         let blocks = if group.buffer.capacity_bytes() > SLACK_FACTOR * len {
             AlignedBuffer::from_slice(group.buffer.as_slice())
         } else {
@@ -411,8 +410,8 @@ impl Log {
             full.state = SegmentState::Sealing;
         }
         let segment = Segment::new(id, file, self.options.segment_bytes, self.store_id, self.next_lsn);
-        let hint = self.open.buffer.capacity_bytes() + BLOCK_BYTES;
-        self.open = first_group(&segment, self.options.segment_bytes, hint, self.store_id);
+        let buffer = std::mem::take(&mut self.open.buffer);
+        self.open = first_group(&segment, self.options.segment_bytes, buffer, self.store_id);
         self.segments.insert(id, segment);
         self.active = id;
         self.active_entries = 0;
