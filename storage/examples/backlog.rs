@@ -5,6 +5,10 @@
 use sealq_storage::{Log, LogOptions, NewMessage};
 use std::time::Instant;
 
+/// The broker's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const STAGED_BYTES_MAX: usize = 4 << 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -226,7 +226,8 @@ pub(crate) fn encode_footer(
     last_lsn: u64,
     message_bytes: u64,
 ) -> EncodedFooter {
-    let mut content = Vec::new();
+    let entries: usize = streams.values().map(|stream| stream.entries.len()).sum();
+    let mut content = Vec::with_capacity(footer_bytes(entries, streams.len(), tombstones.len()));
     let mut directory = Vec::with_capacity(streams.len());
     let mut start = 0u32;
     for (stream, entries) in streams {

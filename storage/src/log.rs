@@ -69,7 +69,7 @@ impl Default for LogOptions {
             segment_bytes: 64 << 20,
             io: IoChoice::Auto,
             free_space_min_bytes: 1 << 30,
-            tail_cache_bytes: 32 << 20,
+            tail_cache_bytes: 16 << 20,
             shard: 0,
         }
     }

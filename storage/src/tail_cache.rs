@@ -14,7 +14,7 @@ struct CachedGroup {
 }
 
 /// Buffers kept for use again.
-const POOL_BUFFERS_MAX: usize = 4;
+const POOL_BUFFERS_MAX: usize = 2;
 /// A buffer more than this many times larger than needed is not used: it would stay in the cache.
 pub(crate) const SLACK_FACTOR: usize = 2;
 const CAPACITY_BYTES_MIN: usize = 16 << 10;
