@@ -13,7 +13,7 @@ use crate::log::LOG_DIRECTORY;
 use crate::record::{LeaseState, MessageFacts};
 use crate::recovery::store;
 use crate::segment::{FRAMES_START, Found, FrameWalk, HeaderFound, payload_is_intact};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -65,7 +65,12 @@ pub struct ScanReport {
     pub catalog_entries: u64,
     /// Places where a frame is damaged: what it held is not shown.
     pub damaged: u64,
+    /// Messages that were alive when the scan began and were not found again: damaged, or deleted meanwhile.
+    pub missed: u64,
 }
+
+/// A running broker's compaction moves messages to newer segments; how often to look for those.
+const ROUNDS_MAX: usize = 4;
 
 #[derive(Default)]
 struct State {
@@ -98,13 +103,8 @@ pub fn scan_on(disk: &dyn Disk, visitor: &mut dyn Visitor) -> Result<ScanReport,
     }
     let store_id = identify(disk, &names)?.ok_or(ScanError::Unidentified)?;
     let mut state = State::default();
-    // Newest copy by stream and sequence: where compaction was under way there are two.
-    let mut copies = HashMap::<(u32, u64), u64>::new();
     for name in &names {
         walk(disk, name, store_id, |frame, _, payload| {
-            if frame.kind == Kind::Message && frame.flags & crate::frame::FLAG_COPY != 0 {
-                copies.insert((frame.stream, frame.sequence), frame.lsn);
-            }
             state.apply(frame, payload);
             true
         })?;
@@ -116,33 +116,55 @@ pub fn scan_on(disk: &dyn Disk, visitor: &mut dyn Visitor) -> Result<ScanReport,
             return Err(ScanError::Stopped);
         }
     }
-    let mut go_on = true;
-    for name in &names {
-        walk(disk, name, store_id, |frame, (segment, offset), payload| {
-            let newest = copies.get(&(frame.stream, frame.sequence)).is_none_or(|lsn| *lsn == frame.lsn);
-            if frame.kind != Kind::Message || !newest || !state.is_live(frame) {
-                return true;
+    let mut visited = HashSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let unseen: Vec<String> =
+            segment_names(disk)?.into_iter().filter(|name| visited.insert(name.clone())).collect();
+        if unseen.is_empty() || state.live() == 0 {
+            break;
+        }
+        for name in unseen {
+            if !show(disk, &name, store_id, &mut state, visitor, &mut report)? {
+                return Err(ScanError::Stopped);
             }
-            if !payload_is_intact(frame, payload) {
-                report.damaged += 1;
-                return true;
-            }
-            report.messages += 1;
-            go_on = visitor.message(ScannedMessage {
-                stream: frame.stream,
-                facts: state.facts(frame),
-                extension: &payload[frame.prelude_len()..frame.body_start()],
-                body: &payload[frame.body_start()..],
-                segment,
-                offset,
-            });
-            go_on
-        })?;
-        if !go_on {
-            return Err(ScanError::Stopped);
         }
     }
+    report.missed = state.live();
     Ok(report)
+}
+
+/// Shows what is alive in one segment and was not shown yet. Whether to go on.
+fn show(
+    disk: &dyn Disk,
+    name: &str,
+    store_id: [u8; 16],
+    state: &mut State,
+    visitor: &mut dyn Visitor,
+    report: &mut ScanReport,
+) -> io::Result<bool> {
+    let mut go_on = true;
+    walk(disk, name, store_id, |frame, (segment, offset), payload| {
+        if frame.kind != Kind::Message || !state.is_live(frame) {
+            return true;
+        }
+        if !payload_is_intact(frame, payload) {
+            report.damaged += 1;
+            return true;
+        }
+        report.messages += 1;
+        go_on = visitor.message(ScannedMessage {
+            stream: frame.stream,
+            facts: state.facts(frame),
+            extension: &payload[frame.prelude_len()..frame.body_start()],
+            body: &payload[frame.body_start()..],
+            segment,
+            offset,
+        });
+        // Compaction may have left a second copy in another segment.
+        state.kill(frame.stream, frame.sequence);
+        go_on
+    })?;
+    Ok(go_on)
 }
 
 fn identify(disk: &dyn Disk, names: &[String]) -> io::Result<Option<[u8; 16]>> {
@@ -240,6 +262,10 @@ impl State {
         stream.leases.remove(&sequence);
     }
 
+    fn live(&self) -> u64 {
+        self.streams.values().map(|stream| stream.liveness.live()).sum()
+    }
+
     fn is_live(&self, frame: &Frame) -> bool {
         self.streams.get(&frame.stream).is_some_and(|s| s.liveness.is_live(frame.sequence))
     }
@@ -317,7 +343,7 @@ mod tests {
         let (disk, log) = populated();
         let mut found = Collect::default();
         let report = scan_on(&disk, &mut found).unwrap();
-        assert_eq!((report.messages, report.catalog_entries, report.damaged), (111, 1, 0));
+        assert_eq!((report.messages, report.catalog_entries, report.damaged, report.missed), (111, 1, 0, 0));
         assert_eq!(found.catalog, [(b"a".to_vec(), b"1".to_vec())]);
         for (stream, facts, body) in &found.messages {
             assert_eq!(Some(*facts), log.facts(*stream, facts.sequence));
