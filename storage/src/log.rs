@@ -249,16 +249,23 @@ impl Log {
             None => {
                 let id = next_segment;
                 next_segment += 1;
-                let (used, made) =
-                    keeper::prepare(&*disk, id, retired.last().copied(), options.segment_bytes);
+                let (used, made) = make_first(&*disk, id, retired.last().copied(), options.segment_bytes);
                 retired.retain(|old| Some(*old) != used);
-                let what = "making the first segment".to_owned();
-                (id, made.map_err(|source| OpenError::Io { what, source })?)
+                (
+                    id,
+                    made.map_err(|source| OpenError::Io {
+                        what: "making the first segment".to_owned(),
+                        source,
+                    })?,
+                )
             }
         };
-        let mut segment = Segment::new(active, file, options.segment_bytes, store_id, next_lsn);
+        let size_bytes = file
+            .len_bytes()
+            .map_err(|source| OpenError::Io { what: "reading a file's length".to_owned(), source })?;
+        let mut segment = Segment::new(active, file, size_bytes, store_id, next_lsn);
         segment.after_open = true;
-        let open = append::first_group(&segment, options.segment_bytes, AlignedBuffer::default(), store_id);
+        let open = append::first_group(&segment, AlignedBuffer::default(), store_id);
         segments.insert(active, segment);
         let spare = spares.next().map_or(Spare::None, |(id, file)| Spare::Ready(id, file));
         Ok(Self {
@@ -558,6 +565,24 @@ impl Log {
         self.meters.live_bytes.set(stats.live_bytes as f64);
         self.meters.disk_bytes.set(stats.disk_bytes as f64);
     }
+}
+
+/// On a full disk a smaller file will do: deletes must go on, and they are what makes room.
+fn make_first(
+    disk: &dyn Disk,
+    id: u64,
+    recycle: Option<u64>,
+    segment_bytes: u64,
+) -> (Option<u64>, io::Result<Arc<dyn DiskFile>>) {
+    let (used, mut made) = keeper::prepare(disk, id, recycle, segment_bytes);
+    let mut bytes = segment_bytes / 2 / 4096 * 4096;
+    while made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+        && bytes >= SEGMENT_BYTES_MIN
+    {
+        made = keeper::prepare(disk, id, None, bytes).1;
+        bytes = bytes / 2 / 4096 * 4096;
+    }
+    (used, made)
 }
 
 fn choose_committer(options: &LogOptions, waker: &LogWaker) -> Result<Box<dyn Committer>, OpenError> {

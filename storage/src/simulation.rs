@@ -189,6 +189,36 @@ fn a_full_disk_refuses_messages_takes_deletes_and_recovers_by_itself() {
 }
 
 #[test]
+fn a_log_on_a_full_disk_opens_and_deletes_make_room() {
+    use crate::disk::Disk;
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    disk.set_capacity(Some(8 * SEGMENT_BYTES + (40 << 10)));
+    let mut stored = 0;
+    while log.put_message(message(1, &[1; 1000])).is_ok() {
+        stored += 1;
+        log.flush().unwrap();
+    }
+    drop(log);
+    // Less than a segment is left.
+    let capacity = 8 * SEGMENT_BYTES + (40 << 10);
+    disk.set_capacity(Some(capacity - disk.free_bytes().unwrap() + (40 << 10)));
+    let (mut log, report) = open(&disk).unwrap();
+    assert_eq!(report.live_messages, stored);
+    log.wait(Some(std::time::Duration::ZERO)).unwrap();
+    assert!(log.stats().disk_full);
+    for sequence in 1..stored {
+        log.put_delete(1, sequence).unwrap();
+    }
+    log.flush().unwrap();
+    for _ in 0..50 {
+        log.wait(Some(std::time::Duration::ZERO)).unwrap();
+    }
+    assert!(log.put_message(message(1, &[2; 1000])).is_ok());
+    assert_eq!(log.read(1, stored).unwrap().body().unwrap(), [1; 1000]);
+}
+
+#[test]
 fn below_the_free_space_to_keep_messages_are_refused_and_the_rest_goes_on() {
     let disk = SimDisk::new(1);
     disk.set_capacity(Some(100 * SEGMENT_BYTES));

@@ -20,18 +20,13 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 
 /// The group that starts a segment: it carries the segment's header, so that a segment and its first frames become
 /// durable in one write.
-pub(super) fn first_group(
-    segment: &Segment,
-    segment_bytes: u64,
-    buffer: AlignedBuffer,
-    store_id: [u8; 16],
-) -> Group {
+pub(super) fn first_group(segment: &Segment, buffer: AlignedBuffer, store_id: [u8; 16]) -> Group {
     let mut group = Group::new(segment.id, segment.seed, 0, buffer);
     let header = SegmentHeader {
         store_id,
         segment: segment.id,
         base_lsn: segment.base_lsn,
-        segment_bytes,
+        segment_bytes: segment.size_bytes,
         after_open: segment.after_open,
     };
     group.push_header(&header.encode());
@@ -341,12 +336,15 @@ impl Log {
 
     /// Afterwards a frame of `span` bytes fits into the open group and its segment, footer included.
     pub(crate) fn make_room(&mut self, span: usize) -> Result<(), AppendError> {
-        let tombstones = self.segments.get(&self.active).map_or(0, |active| active.tombstones.len());
+        let (tombstones, size_bytes) = self
+            .segments
+            .get(&self.active)
+            .map_or((0, 0), |active| (active.tombstones.len(), active.size_bytes));
         let streams = self.active_streams.len() + self.active_marks.len() + 1;
         // A moved message adds an entry and a tombstone.
         let footer = footer_bytes(self.active_entries + 1, streams, tombstones + 1);
         let end = self.open.end() as usize + span + PAD_BYTES_MAX + footer;
-        if end as u64 > self.options.segment_bytes {
+        if end as u64 > size_bytes {
             return self.roll();
         }
         if !self.open.fits(span) {
@@ -411,7 +409,7 @@ impl Log {
         }
         let segment = Segment::new(id, file, self.options.segment_bytes, self.store_id, self.next_lsn);
         let buffer = std::mem::take(&mut self.open.buffer);
-        self.open = first_group(&segment, self.options.segment_bytes, buffer, self.store_id);
+        self.open = first_group(&segment, buffer, self.store_id);
         self.segments.insert(id, segment);
         self.active = id;
         self.active_entries = 0;
