@@ -13,9 +13,9 @@ use std::time::Duration;
 use sealq_config::{Config, Io, KmsProvider, Loaded};
 use sealq_crypto::data_key::KeyBytes;
 use sealq_crypto::entropy::SystemEntropy;
-use sealq_crypto::key_store::{KeyStore, LoadError, Mutation, SubKey};
+use sealq_crypto::key_store::{KeyStore, LoadError, Loaded as KeysLoaded, SubKey};
 use sealq_crypto::{CryptoPool, KeyRing, ManagedKeys, ServiceKey};
-use sealq_storage::{IoChoice, Log, LogError, LogOptions, OpenError};
+use sealq_storage::{IoChoice, Log, LogOptions, OpenError};
 use thiserror::Error;
 
 use crate::announcement::{Announce, Announcement};
@@ -65,9 +65,6 @@ pub enum DaemonError {
     /// The log.
     #[error(transparent)]
     Log(#[from] OpenError),
-    /// The log, after it was opened.
-    #[error("the log failed at start: {0}")]
-    LogFailed(#[from] LogError),
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -156,14 +153,17 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let scrape: Arc<parking_lot::Mutex<Option<observer::Scrape>>> = Arc::default();
     let exporter = Arc::new(MetricsExporter::install(before_render(scrape.clone()), config.limits.queue_series_max)?);
 
-    let (mut log, report) = Log::open(log_options(config))?;
+    let (log, report) = Log::open(log_options(config))?;
     tracing::info!(?report, io = log.io_engine(), "log opened");
     metrics::gauge!(metrics_exporter::IO_ENGINE_INFO, "engine" => log.io_engine()).set(1.0);
     let io_engine = log.io_engine();
-    let store = load_keys(&mut log, root_key)?;
+    let keys = {
+        let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
+        KeyStore::load(root_key, None, entries, &mut SystemEntropy)?
+    };
     let mut engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
     let queues = LoadedQueues::load(&log, &mut engine, &clock, &config.identity.partition)?;
-    drop_orphans(&mut log, &queues);
+    let orphans = orphans(&log, &queues);
     let move_entries = MoveTasks::entries(&log);
     let mut ids: UniqueIds = match log.catalog().get(UNIQUE_IDS_KEY) {
         Some(value) => decode(UNIQUE_IDS_KEY, value)?,
@@ -171,6 +171,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     };
     let shard = Shard::start(log, engine, clock.clone()).map_err(system("the shard cannot be started"))?;
     let handle = shard.handle();
+    let store = store_pending(&handle, keys).await?;
+    drop_orphans(&handle, orphans).await;
 
     let identities =
         Identities::build(config, (&root.access_key_id, root.secret_access_key.clone()), &mut ids)?;
@@ -325,33 +327,31 @@ fn log_options(config: &Config) -> LogOptions {
     }
 }
 
-/// The key service's state; what it needs to be stored is durable before it is used.
-fn load_keys(log: &mut Log, root: sealq_crypto::root_key::RootKey) -> Result<KeyStore, DaemonError> {
-    let loaded = {
-        let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
-        KeyStore::load(root, None, entries, &mut SystemEntropy)?
-    };
-    let (mut store, pending): (KeyStore, Mutation) = (loaded.store, loaded.pending);
-    for (key, value) in &pending.puts {
-        log.put_catalog(key, value).map_err(|_| DaemonError::NotStored)?;
+/// What the key service needs to be stored is durable before it is used.
+async fn store_pending(shard: &ShardHandle, loaded: KeysLoaded) -> Result<KeyStore, DaemonError> {
+    let KeysLoaded { mut store, pending } = loaded;
+    if !pending.puts.is_empty() || !pending.deletes.is_empty() {
+        let (puts, deletes) = (pending.puts.clone(), pending.deletes.clone());
+        match shard.ask(|reply| Command::WriteCatalog { puts, deletes, reply }).await {
+            Outcome::Stored => {}
+            _ => return Err(DaemonError::NotStored),
+        }
     }
-    for key in &pending.deletes {
-        log.delete_catalog(key).map_err(|_| DaemonError::NotStored)?;
-    }
-    log.flush()?;
     store.commit(pending);
     Ok(store)
 }
 
-/// Messages whose queue's deletion was cut short by a crash.
-fn drop_orphans(log: &mut Log, queues: &LoadedQueues) {
+/// Streams with messages whose queue's deletion was cut short by a crash.
+fn orphans(log: &Log, queues: &LoadedQueues) -> Vec<u32> {
     let known = queues.streams();
-    for stream in log.streams() {
-        if !known.contains(&stream) && log.live_count(stream) > 0 {
-            let below = log.next_sequence(stream);
-            if let Err(error) = log.put_purge(stream, below) {
-                tracing::warn!(stream, %error, "messages of a deleted queue stay until the next start");
-            }
+    log.streams().into_iter().filter(|stream| !known.contains(stream) && log.live_count(*stream) > 0).collect()
+}
+
+async fn drop_orphans(shard: &ShardHandle, streams: Vec<u32>) {
+    for stream in streams {
+        let dropped = shard.ask(|reply| Command::DropQueue { stream, deletes: Vec::new(), reply }).await;
+        if !matches!(dropped, Outcome::Stored) {
+            tracing::warn!(stream, "messages of a deleted queue stay until the next start");
         }
     }
 }

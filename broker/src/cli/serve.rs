@@ -101,10 +101,12 @@ fn ready_lines(took: Duration, announcement: Announcement, command: &EnvCommand)
             words.extend(["--endpoint".to_owned(), format!("{scheme}://{}", env::reachable(address))]);
         }
     }
+    // The first version of the aws CLI takes its SQS endpoint from a table of its own, whatever the environment says,
+    // unless it is given on the command line.
     format!(
         "ready in {} ms  {}\n\n  eval \"$({})\"\n  \
-         queue=$(aws sqs create-queue --queue-name first --query QueueUrl --output text)\n  \
-         aws sqs send-message --queue-url \"$queue\" --message-body hello && aws sqs receive-message --queue-url \"$queue\"\n",
+         sqs() {{ aws sqs --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"; }}; queue=$(sqs create-queue --queue-name first --query QueueUrl --output text)\n  \
+         sqs send-message --queue-url \"$queue\" --message-body hello && sqs receive-message --queue-url \"$queue\"\n",
         took.as_millis(),
         listeners.join("  "),
         words.join(" "),
