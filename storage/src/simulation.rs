@@ -407,6 +407,23 @@ fn a_newer_format_is_refused_and_nothing_is_touched() {
 }
 
 #[test]
+fn recent_messages_are_found_beyond_skipped_sequences_dead_ones_included() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    let at = |sent_at_ms| NewMessage { sent_at_ms, ..message(1, b"x") };
+    for sent_at_ms in 1..=4 {
+        log.put_message(at(sent_at_ms)).unwrap();
+    }
+    log.put_delete(1, 3).unwrap();
+    // As recovery does for records that a crash cut short.
+    log.streams.get_mut(&1).unwrap().liveness.skip_to(8);
+    let sequences = |log: &Log| log.recent(1, 2).map(|record| record.facts().sequence).collect::<Vec<_>>();
+    assert_eq!(sequences(&log), [4, 3, 2]);
+    assert_eq!(log.put_message(at(5)).unwrap().sequence, 8);
+    assert_eq!(sequences(&log), [8, 4, 3, 2]);
+}
+
+#[test]
 fn too_large_is_told_at_the_limit() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk).unwrap();

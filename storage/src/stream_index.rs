@@ -172,6 +172,24 @@ impl Stream {
             .filter(move |run| run.last() >= sequence)
     }
 
+    /// Ranges outside of which no entry is known, in order and without overlap.
+    pub(crate) fn known_ranges(&self) -> Vec<(u64, u64)> {
+        let mut ranges: Vec<(u64, u64)> = self.runs.iter().map(|run| (run.first, run.last())).collect();
+        if let (Some(first), Some(last)) = (self.fresh.first(), self.fresh.last()) {
+            ranges.push((first.sequence.get(), last.sequence.get()));
+        }
+        ranges.extend(self.copies.keys().map(|sequence| (*sequence, *sequence)));
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, previous| {
+            let touches = next.0 <= previous.1.saturating_add(1);
+            if touches {
+                previous.1 = previous.1.max(next.1);
+            }
+            touches
+        });
+        ranges
+    }
+
     pub(crate) fn forget_leases_below(&mut self, below: u64) {
         self.leases.retain(|sequence, _| *sequence >= below);
     }
@@ -212,6 +230,16 @@ mod tests {
         let sparse = stream.runs_around(50).next().unwrap();
         assert!(sparse.entry(&copied, 49).is_none());
         assert!(sparse.entry(&copied, 50).is_some());
+    }
+
+    #[test]
+    fn known_ranges_merge_what_touches_and_leave_holes_out() {
+        let mut stream = Stream::starting_at(1);
+        stream.add_runs(1, &entries(1..=10));
+        stream.add_runs(2, &entries(5..=20));
+        stream.add_runs(3, &entries([9000]));
+        stream.fresh = entries(21..=22);
+        assert_eq!(stream.known_ranges(), [(1, 22), (9000, 9000)]);
     }
 
     #[test]

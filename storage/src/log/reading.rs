@@ -4,6 +4,7 @@ use super::Log;
 use crate::error::ReadError;
 use crate::footer::Entry;
 use crate::record::{MessageFacts, Record, RecordBytes};
+use crate::stream_index::Stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -75,9 +76,13 @@ impl Log {
     /// Messages of `stream` enqueued at or after `since_ms`, newest first, dead ones included as long as their
     /// segment is there. What cannot be read is left out.
     pub fn recent(&self, stream: u32, since_ms: u64) -> impl Iterator<Item = Record> + '_ {
-        (1..self.next_sequence(stream))
+        // By known ranges, not by counting down: recovery skips sequences, and retired stretches may be millions long.
+        let ranges = self.streams.get(&stream).map_or_else(Vec::new, Stream::known_ranges);
+        ranges
+            .into_iter()
             .rev()
-            .map_while(move |sequence| self.locate(stream, sequence))
+            .flat_map(|(first, last)| (first..=last).rev())
+            .filter_map(move |sequence| self.locate(stream, sequence))
             .take_while(move |(_, entry)| MessageFacts::of(entry, None).sent_at_ms >= since_ms)
             .filter_map(move |(id, entry)| self.read_located(stream, id, &entry).ok())
     }
