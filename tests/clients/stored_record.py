@@ -2,16 +2,26 @@
 
 import base64
 import hashlib
+import time
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from conftest import name_of
 
+MOVE_SECONDS_MAX = 5
 SEALED_FIELDS = ("nonce", "aad", "ciphertext", "wrapped_key", "kms_key_arn", "context_arn", "envelope_id")
 
 
 def records(broker, url):
     return broker.inspect(name_of(url))
+
+
+def moved_records(broker, url):
+    """The records of `url` once there is one: a move is written when the receive that found it due is answered."""
+    deadline = time.monotonic() + MOVE_SECONDS_MAX
+    while not (found := records(broker, url)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def field(record, name):

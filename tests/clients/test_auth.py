@@ -162,12 +162,12 @@ def test_auth_15_a_batch_needs_the_right_of_its_single_action(sqs, user, queue):
 
 def test_auth_17_a_role_is_assumed_through_its_trust_policy(broker, user, queue):
     role = f"arn:aws:iam::{daemon.ACCOUNT}:role/worker"
-    session = user("admin", "sts").assume_role(RoleArn=role, RoleSessionName="s")["Credentials"]
+    session = user("admin", "sts").assume_role(RoleArn=role, RoleSessionName="s1")["Credentials"]
     key = (session["AccessKeyId"], session["SecretAccessKey"])
     worker = broker.client("sqs", key, session_token=session["SessionToken"])
     worker.send_message(QueueUrl=queue(), MessageBody="x")
     refused("InvalidClientTokenId", broker.client("sqs", key).list_queues, status=403)
-    refused("AccessDenied", user("foreigner", "sts").assume_role, RoleArn=role, RoleSessionName="s", status=403)
+    refused("AccessDenied", user("foreigner", "sts").assume_role, RoleArn=role, RoleSessionName="s1", status=403)
     refused("ValidationError", user("admin", "sts").assume_role, RoleArn=role, RoleSessionName="Session1:2")
 
 

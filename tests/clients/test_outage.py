@@ -19,8 +19,18 @@ class Pair:
             f'access_key_id = "{access_key}"\nsecret_access_key = "{secret}"\ntimeout_ms = 500\n'
         )
         settings = shifted_clock.SETTINGS + settings + account_settings()
-        self.queues = daemon.Broker(directory / "queues", settings, self.clock.environment).start()
+        self.queues = daemon.Broker(directory / "queues", settings, self.clock.environment)
         self.key = self.keys.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+    def start(self):
+        """False when this build knows no other key service than its own."""
+        try:
+            self.queues.start()
+            return True
+        except AssertionError:
+            if "kms.provider" in self.queues.log():
+                return False
+            raise
 
     def queue(self, name="q"):
         given = {"KmsMasterKeyId": self.key, "KmsDataKeyReusePeriodSeconds": "60"}
@@ -33,6 +43,9 @@ class Pair:
 @pytest.fixture
 def pair(tmp_path):
     pair = Pair(tmp_path)
+    if not pair.start():
+        pair.keys.kill()
+        pytest.skip('this build has no `kms.provider = "aws"`')
     yield pair
     pair.queues.kill()
     pair.keys.kill()
