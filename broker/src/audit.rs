@@ -135,7 +135,10 @@ impl AuditLog {
     pub async fn write(&self, event: AuditEvent) -> Result<(), String> {
         let (sender, receiver) = oneshot::channel();
         let ended = |_| "the audit writer has ended".to_owned();
-        self.entries.send(Entry::Write(event, sender)).await.map_err(|_| "the audit writer has ended".to_owned())?;
+        self.entries
+            .send(Entry::Write(event, sender))
+            .await
+            .map_err(|_| "the audit writer has ended".to_owned())?;
         receiver.await.map_err(ended)?
     }
 }

@@ -88,7 +88,12 @@ impl Authenticator {
     ///
     /// # Errors
     /// See [`Unauthenticated`]. A request with a bad signature never counts as anonymous.
-    pub fn authenticate(&self, inbound: &Inbound, service: &str, request_id: &Arc<str>) -> Result<Caller, Unauthenticated> {
+    pub fn authenticate(
+        &self,
+        inbound: &Inbound,
+        service: &str,
+        request_id: &Arc<str>,
+    ) -> Result<Caller, Unauthenticated> {
         let parts = RequestParts {
             method: inbound.method.as_str(),
             path: inbound.uri.path(),
@@ -99,7 +104,9 @@ impl Authenticator {
         let presented = Presented::from_request(&parts).map_err(Unauthenticated::Failed)?;
         match presented {
             Presented::Anonymous if self.require_signatures => Ok(anonymous(inbound, request_id)),
-            Presented::OtherScheme(failure) if self.require_signatures => Err(Unauthenticated::OtherScheme(failure)),
+            Presented::OtherScheme(failure) if self.require_signatures => {
+                Err(Unauthenticated::OtherScheme(failure))
+            }
             Presented::Anonymous | Presented::OtherScheme(_) => Ok(self.emulated(inbound, request_id)),
             Presented::Signed(signed) => {
                 self.verify(&signed, &parts, inbound, service, request_id).map_err(Unauthenticated::Failed)
@@ -196,7 +203,12 @@ fn anonymous(inbound: &Inbound, request_id: &Arc<str>) -> Caller {
     }
 }
 
-fn caller_of(principal: &Principal, access_key_id: &Arc<str>, inbound: &Inbound, request_id: &Arc<str>) -> Caller {
+fn caller_of(
+    principal: &Principal,
+    access_key_id: &Arc<str>,
+    inbound: &Inbound,
+    request_id: &Arc<str>,
+) -> Caller {
     let cache_identity = match &principal.kind {
         CallerKind::Service { source_account, .. } => format!("{}/{source_account}", principal.name).into(),
         _ => principal.unique_id.clone(),

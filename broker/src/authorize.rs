@@ -90,7 +90,13 @@ impl Authorizer {
     ///
     /// # Errors
     /// The denial text.
-    pub fn key(&self, caller: &Caller, action: &str, key: KeyFacts<'_>, keys: &RequestKeys<'_>) -> Result<(), String> {
+    pub fn key(
+        &self,
+        caller: &Caller,
+        action: &str,
+        key: KeyFacts<'_>,
+        keys: &RequestKeys<'_>,
+    ) -> Result<(), String> {
         let request = Request { principal: principal(caller), action, resource: key.arn, keys };
         let decision = decide_key(&request, &identity(caller), key.policy, key.account, key.granted);
         text_of(&decision, caller, action, key.arn)

@@ -61,6 +61,9 @@ pub struct QueueRecord {
     pub dedup_by_group: bool,
     /// Attributes.
     pub settings: QueueSettings,
+    /// Unique ids of the users and roles that the policy names, as they were when it was set: a namesake made later
+    /// does not inherit it.
+    pub policy_ids: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

@@ -33,7 +33,7 @@ use crate::health::Health;
 use crate::identity::{Identities, IdentityError, UniqueIds};
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
-use crate::kms_api::KmsApi;
+use crate::kms::KmsApi;
 use crate::listener::{BindError, Front, FrontLimits, Listener};
 use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
 use crate::queues::{LoadedQueues, Queues};
@@ -51,7 +51,7 @@ use observer::KeyUses;
 const UNIQUE_IDS_KEY: &[u8] = b"sealq/unique-ids";
 
 /// Bytes of recent groups kept for fresh messages.
-const TAIL_CACHE_BYTES: usize = 32 << 20;
+const TAIL_CACHE_BYTES: usize = 16 << 20;
 
 /// How often due rotations and deletions of keys are looked for.
 const KEY_SWEEP: Duration = Duration::from_secs(10);
@@ -140,7 +140,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let config = &loaded.config;
     if config.kms.provider != KmsProvider::Embedded {
         return Err(DaemonError::Setting(
-            "kms.provider: this build serves \"embedded\" only; remove the setting or set it to \"embedded\"".into(),
+            "kms.provider: this build serves \"embedded\" only; remove the setting or set it to \"embedded\""
+                .into(),
         ));
     }
     let clock = Clock::system();
@@ -151,7 +152,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let mut signals = Signals::install().map_err(system("signals cannot be taken over"))?;
     let health = Arc::new(Health::new());
     let scrape: Arc<parking_lot::Mutex<Option<observer::Scrape>>> = Arc::default();
-    let exporter = Arc::new(MetricsExporter::install(before_render(scrape.clone()), config.limits.queue_series_max)?);
+    let exporter =
+        Arc::new(MetricsExporter::install(before_render(scrape.clone()), config.limits.queue_series_max)?);
 
     let (log, report) = Log::open(log_options(config))?;
     tracing::info!(?report, io = log.io_engine(), "log opened");
@@ -181,7 +183,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let sessions = SessionTokens::new(sub_key(SubKey::SessionToken));
     let receipts = ReceiptHandles::new(sub_key(SubKey::ReceiptHandle));
     let hash_key = sub_key(SubKey::Deduplication);
-    let service_key = KeyBytes::take(&mut *sub_key(SubKey::Service));
+    let service_key = KeyBytes::take(&mut sub_key(SubKey::Service));
     let managed = ManagedKeys::new(ServiceKey::new(1, &service_key), []);
 
     let (region, partition) = (config.identity.region.clone(), config.identity.partition.clone());
@@ -196,21 +198,11 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         clock.clone(),
         region.clone(),
     );
-    let queues = Arc::new(Queues::new(
-        queues,
-        handle.clone(),
-        clock.clone(),
-        config.queues.recreate_wait_seconds * 1_000,
-        region.clone(),
-        partition.clone(),
-    ));
-    let ring = KeyRing::new(provider, Arc::new(KeyUses::new(queues.clone(), config.limits.queue_series_max)));
-    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let pool = CryptoPool::start(workers).map_err(system("the crypto pool cannot be started"))?;
-    let envelope = Arc::new(Envelope::new(ring, managed, pool, clock.clone()));
     let auth = &config.auth;
     if !auth.require_signatures {
-        tracing::warn!("signatures are not required: everybody who reaches this broker acts as its root account");
+        tracing::warn!(
+            "signatures are not required: everybody who reaches this broker acts as its root account"
+        );
     }
     let authenticator = Arc::new(Authenticator::new(
         identities,
@@ -220,8 +212,20 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         auth.clock_skew_seconds,
         clock.clone(),
     ));
-    let move_tasks =
-        Arc::new(MoveTasks::load(&move_entries, queues.clone(), handle.clone(), clock.clone())?);
+    let queues = Arc::new(Queues::new(
+        queues,
+        handle.clone(),
+        clock.clone(),
+        config.queues.recreate_wait_seconds * 1_000,
+        region.clone(),
+        partition.clone(),
+        authenticator.clone(),
+    ));
+    let ring = KeyRing::new(provider, Arc::new(KeyUses::new(queues.clone(), config.limits.queue_series_max)));
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let pool = CryptoPool::start(workers).map_err(system("the crypto pool cannot be started"))?;
+    let envelope = Arc::new(Envelope::new(ring, managed, pool, clock.clone()));
+    let move_tasks = Arc::new(MoveTasks::load(&move_entries, queues.clone(), handle.clone(), clock.clone())?);
     move_tasks.resume();
     let broker = Arc::new(Broker {
         authenticator: authenticator.clone(),
@@ -244,7 +248,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         listen: config.listen.clone(),
     });
 
-    let front = Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
+    let front =
+        Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
     *scrape.lock() = Some(observer::Scrape {
         queues,
         status: shard.status(),
@@ -288,7 +293,9 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
                 let given = (root.access_key_id.as_str(), root.secret_access_key.clone());
                 match reload(&loaded, given, &mut ids, &handle, &authenticator).await {
                     Ok(()) => tracing::info!("users, roles and policies were read anew"),
-                    Err(error) => tracing::error!(%error, "the settings were not reloaded: the old ones stay"),
+                    Err(error) => {
+                        tracing::error!(%error, "the settings were not reloaded: the old ones stay")
+                    }
                 }
                 if let Some(tls) = &tls
                     && let Err(error) = tls.reload()
@@ -344,7 +351,10 @@ async fn store_pending(shard: &ShardHandle, loaded: KeysLoaded) -> Result<KeySto
 /// Streams with messages whose queue's deletion was cut short by a crash.
 fn orphans(log: &Log, queues: &LoadedQueues) -> Vec<u32> {
     let known = queues.streams();
-    log.streams().into_iter().filter(|stream| !known.contains(stream) && log.live_count(*stream) > 0).collect()
+    log.streams()
+        .into_iter()
+        .filter(|stream| !known.contains(stream) && log.live_count(*stream) > 0)
+        .collect()
 }
 
 async fn drop_orphans(shard: &ShardHandle, streams: Vec<u32>) {
@@ -391,17 +401,8 @@ async fn watch_health(status: Arc<ShardStatus>, health: Arc<Health>) {
 /// Rotations, deletions and expiries of keys that have come due.
 async fn sweep_keys(control: Arc<KeyControl>, clock: Clock) {
     loop {
-        let due = control.read().due(clock.now_ms(), &mut SystemEntropy);
-        match due {
-            Ok(due) => {
-                for event in due {
-                    tracing::info!(key = event.key_arn, event = ?event.event, "a key's time has come");
-                    if let Err(error) = control.mutate(|_| Ok(event.mutation)).await {
-                        tracing::warn!(%error, "a due change of a key could not be stored; it is tried again");
-                    }
-                }
-            }
-            Err(error) => tracing::error!(%error, "due changes of keys cannot be prepared"),
+        if let Err(error) = control.settle_due(clock.now_ms()).await {
+            tracing::warn!(%error, "a due change of a key could not be stored; it is tried again");
         }
         tokio::time::sleep(KEY_SWEEP).await;
     }

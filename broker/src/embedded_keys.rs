@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use sealq_crypto::data_key::KeyBytes;
+use sealq_crypto::encryption_context::QUEUE_ARN_NAME;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::cryptography::DataKeySize;
 use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
 use sealq_crypto::key_store::{Action, KeyId, KmsError, Scope};
-use sealq_crypto::encryption_context::QUEUE_ARN_NAME;
 use sealq_crypto::{DecryptedDataKey, EncryptionContext, GeneratedDataKey, KeyService, KeyServiceError};
 
 use crate::authorize::{Authorizer, KeyFacts};
@@ -27,7 +27,13 @@ pub struct EmbeddedKeys {
 
 impl EmbeddedKeys {
     /// Over the broker's key state.
-    pub fn new(control: Arc<KeyControl>, authorizer: Authorizer, audit: KeyAudit, clock: Clock, region: String) -> Self {
+    pub fn new(
+        control: Arc<KeyControl>,
+        authorizer: Authorizer,
+        audit: KeyAudit,
+        clock: Clock,
+        region: String,
+    ) -> Self {
         Self { control, authorizer, audit, clock, region }
     }
 
@@ -37,6 +43,7 @@ impl EmbeddedKeys {
         key_id: &str,
         context: &EncryptionContext,
     ) -> Result<(GeneratedDataKey, KeyId), KmsError> {
+        self.control.settle_due(self.clock.now_ms()).await?;
         let scope = self.queue_scope(context)?;
         if self.control.read().is_unmade_managed_alias(key_id, &scope) {
             let now_ms = self.clock.now_ms();
@@ -44,13 +51,34 @@ impl EmbeddedKeys {
             self.audit.managed_key_made(&scope, now_ms).await;
         }
         let key = self.control.read().resolve(key_id, &scope, Action::GenerateDataKey)?;
-        self.allow(caller, "kms:GenerateDataKey", key, GrantOperation::GenerateDataKey, context, Some(key_id))?;
+        self.allow(
+            caller,
+            "kms:GenerateDataKey",
+            key,
+            GrantOperation::GenerateDataKey,
+            context,
+            Some(key_id),
+        )?;
         let store = self.control.read();
         let size = DataKeySize::AES_256;
-        let made = store.generate_data_key(key, Action::GenerateDataKey, size, context, false, &mut SystemEntropy)?;
+        let made = store.generate_data_key(
+            key,
+            Action::GenerateDataKey,
+            size,
+            context,
+            false,
+            &mut SystemEntropy,
+        )?;
         let plaintext = KeyBytes::from_slice(&made.plaintext)
             .ok_or_else(|| KmsError::Internal { reason: "a data key of the wrong length".into() })?;
-        Ok((GeneratedDataKey { plaintext, wrapped: made.encrypted.ciphertext_blob, key_arn: store.key_arn(key)? }, key))
+        Ok((
+            GeneratedDataKey {
+                plaintext,
+                wrapped: made.encrypted.ciphertext_blob,
+                key_arn: store.key_arn(key)?,
+            },
+            key,
+        ))
     }
 
     fn unwrap(
@@ -138,7 +166,10 @@ impl KeyService for EmbeddedKeys {
         key_arn: &str,
         context: &EncryptionContext,
     ) -> Result<DecryptedDataKey, KeyServiceError> {
-        let opened = self.unwrap(caller, wrapped, key_arn, context);
+        let opened = match self.control.settle_due(self.clock.now_ms()).await {
+            Ok(()) => self.unwrap(caller, wrapped, key_arn, context),
+            Err(error) => Err(error),
+        };
         self.audit.used(caller, "Decrypt", key_arn, context, opened.as_ref().err()).await;
         opened.map_err(KeyServiceError::from)
     }

@@ -17,8 +17,8 @@ mod fifo;
 pub mod gauges;
 mod move_message;
 pub mod queue;
-mod receive;
 mod receipt;
+mod receive;
 mod restore;
 mod standard;
 mod timers;
@@ -27,9 +27,7 @@ use std::collections::{HashMap, VecDeque};
 
 use sealq_storage::{AppendError, Log, Lsn, MessageFacts, NewMessage};
 
-use self::command::{
-    Command, Effect, Outcome, ReplyToken, SendItem, SentMessage, Unavailable,
-};
+use self::command::{Command, Effect, Outcome, ReplyToken, SendItem, SentMessage, Unavailable};
 use self::dedup::Original;
 use self::gauges::QueueGauges;
 use self::queue::{Queue, QueueRules};
@@ -59,7 +57,7 @@ enum Pending<T> {
 impl From<AppendError> for Unavailable {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::DiskFull { .. } => Self::DiskFull,
+            AppendError::DiskFull => Self::DiskFull,
             AppendError::TooLarge { .. } => Self::TooLarge,
             _ => Self::Poisoned,
         }
@@ -69,8 +67,13 @@ impl From<AppendError> for Unavailable {
 impl<T: ReplyToken> Engine<T> {
     /// An engine without queues. `new_id` makes message ids for redriven messages.
     pub fn new(new_id: fn() -> [u8; 16]) -> Self {
-        let core =
-            Core { new_id, timers: Timers::default(), pending: VecDeque::new(), last_lsn: Lsn(0), dirty: Vec::new() };
+        let core = Core {
+            new_id,
+            timers: Timers::default(),
+            pending: VecDeque::new(),
+            last_lsn: Lsn(0),
+            dirty: Vec::new(),
+        };
         Self { queues: HashMap::new(), core }
     }
 
@@ -78,7 +81,9 @@ impl<T: ReplyToken> Engine<T> {
     pub fn handle(&mut self, now_ms: u64, command: Command<T>, log: &mut Log, out: &mut Vec<Effect<T>>) {
         match command {
             Command::Send { stream, items, reply } => self.send(now_ms, stream, items, reply, log, out),
-            Command::Receive { stream, request, reply } => self.receive(now_ms, stream, request, reply, log, out),
+            Command::Receive { stream, request, reply } => {
+                self.receive(now_ms, stream, request, reply, log, out)
+            }
             Command::CancelReceive { stream, waiter_id } => {
                 if let Some(queue) = self.queues.get_mut(&stream) {
                     queue.waiters.retain(|waiter| waiter.id != waiter_id);
@@ -86,13 +91,17 @@ impl<T: ReplyToken> Engine<T> {
             }
             Command::Unreceive { stream, receipts } => self.unreceive(now_ms, stream, &receipts, log),
             Command::Quarantine { stream, sequence } => {
-                if let (Some(queue), Some(facts)) = (self.queues.get_mut(&stream), log.facts(stream, sequence)) {
+                if let (Some(queue), Some(facts)) =
+                    (self.queues.get_mut(&stream), log.facts(stream, sequence))
+                {
                     log.quarantine(stream, sequence);
                     queue.forget(sequence, facts.group_hash);
                     self.core.dirty.push(stream);
                 }
             }
-            Command::Delete { stream, receipts, reply } => self.delete(now_ms, stream, &receipts, reply, log, out),
+            Command::Delete { stream, receipts, reply } => {
+                self.delete(now_ms, stream, &receipts, reply, log, out)
+            }
             Command::ChangeVisibility { stream, changes, reply } => {
                 self.change_visibility(now_ms, stream, &changes, reply, log, out);
             }
@@ -102,7 +111,9 @@ impl<T: ReplyToken> Engine<T> {
                         self.put_rules(now_ms, stream, rules, Some(gauges));
                         self.core.await_durable(reply, Outcome::Stored, stream);
                     }
-                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream)),
+                    Err(unavailable) => {
+                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
+                    }
                 }
             }
             Command::SetRules { stream, rules } => self.put_rules(now_ms, stream, rules, None),
@@ -121,7 +132,9 @@ impl<T: ReplyToken> Engine<T> {
                         }
                         self.core.await_durable(reply, Outcome::Stored, stream);
                     }
-                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream)),
+                    Err(unavailable) => {
+                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
+                    }
                 }
             }
             Command::Purge { stream, puts, reply } => {
@@ -140,15 +153,19 @@ impl<T: ReplyToken> Engine<T> {
                         self.core.dirty.push(stream);
                         self.core.await_durable(reply, Outcome::Stored, stream);
                     }
-                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream)),
+                    Err(unavailable) => {
+                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
+                    }
                 }
             }
-            Command::WriteCatalog { puts, deletes, reply } => match self.core.write_catalog(log, &puts, &deletes) {
-                Ok(()) => self.core.await_durable(reply, Outcome::Stored, 0),
-                Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), 0)),
-            },
+            Command::WriteCatalog { puts, deletes, reply } => {
+                match self.core.write_catalog(log, &puts, &deletes) {
+                    Ok(()) => self.core.await_durable(reply, Outcome::Stored, 0),
+                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), 0)),
+                }
+            }
             Command::Redrive { source, route, max, reply } => {
-                self.redrive(now_ms, source, &route, max, reply, log, out);
+                self.redrive(now_ms, (source, max), &route, reply, log, out);
             }
         }
     }
@@ -157,9 +174,13 @@ impl<T: ReplyToken> Engine<T> {
     pub fn durable(&mut self, now_ms: u64, lsn: Lsn, log: &Log, out: &mut Vec<Effect<T>>) {
         while self.core.pending.front().is_some_and(|(at, _)| *at <= lsn) {
             match self.core.pending.pop_front() {
-                Some((_, Pending::Reply(reply, outcome, stream))) => out.push(Effect::Reply(reply, outcome, stream)),
+                Some((_, Pending::Reply(reply, outcome, stream))) => {
+                    out.push(Effect::Reply(reply, outcome, stream))
+                }
                 Some((_, Pending::Admit { stream, sequence, moved })) => {
-                    if let (Some(queue), Some(facts)) = (self.queues.get_mut(&stream), log.facts(stream, sequence)) {
+                    if let (Some(queue), Some(facts)) =
+                        (self.queues.get_mut(&stream), log.facts(stream, sequence))
+                    {
                         self.core.admit(now_ms, queue, &facts, moved);
                     }
                 }
@@ -314,7 +335,13 @@ impl<T: ReplyToken> Engine<T> {
         self.core.await_durable(reply, Outcome::Sent(sent), stream);
     }
 
-    fn put_rules(&mut self, now_ms: u64, stream: u32, rules: QueueRules, gauges: Option<std::sync::Arc<QueueGauges>>) {
+    fn put_rules(
+        &mut self,
+        now_ms: u64,
+        stream: u32,
+        rules: QueueRules,
+        gauges: Option<std::sync::Arc<QueueGauges>>,
+    ) {
         if let Some(queue) = self.queues.get_mut(&stream) {
             let delay_changed = queue.rules.fifo && queue.rules.delay_ms != rules.delay_ms;
             queue.rules = rules;
@@ -361,7 +388,11 @@ impl<T: ReplyToken> Core<T> {
 
     /// When a message that was never received may be delivered.
     fn visible_at(&self, queue: &Queue<T>, facts: &MessageFacts) -> u64 {
-        if queue.rules.fifo && !facts.moved { facts.sent_at_ms + queue.rules.delay_ms } else { facts.visible_at_ms }
+        if queue.rules.fifo && !facts.moved {
+            facts.sent_at_ms + queue.rules.delay_ms
+        } else {
+            facts.visible_at_ms
+        }
     }
 
     /// A message has reached the disk: it is delayed or visible from now on.

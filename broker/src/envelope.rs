@@ -8,8 +8,8 @@ use std::sync::Arc;
 use sealq_crypto::key_ring::KeyRing;
 use sealq_crypto::pool::{INLINE_BODY_BYTES_MAX, OpenJob, OwnedDraft, PoolJob, PoolOpenError, SealJob};
 use sealq_crypto::{
-    CryptoPool, DraftMessage, KeyService, KeyServiceError, ManagedKeys, Mode, OpenedBody, OpeningKey, QueueRef,
-    SealedMessage, SealingKey, open_plain, store_plain,
+    CryptoPool, DraftMessage, KeyService, KeyServiceError, ManagedKeys, Mode, OpenedBody, OpeningKey,
+    QueueRef, SealedMessage, SealingKey, open_plain, store_plain,
 };
 use sealq_storage::Record;
 use tokio::sync::oneshot;

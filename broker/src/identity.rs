@@ -202,7 +202,8 @@ impl Identities {
         for role in &account.role {
             let arn = format!("arn:{partition}:iam::{}:role/{}", account.id, role.name);
             let unique_id = id_of("role", "AROA", &role.name)?;
-            let trust = role.trust_policy.as_deref().map(|text| parse(&arn, "trust policy", text, PolicyKind::Trust));
+            let trust =
+                role.trust_policy.as_deref().map(|text| parse(&arn, "trust policy", text, PolicyKind::Trust));
             let role = Role {
                 account: account.id.as_str().into(),
                 unique_id,
@@ -255,7 +256,12 @@ fn boundary(owner: &str, text: &str) -> Result<Option<Arc<Policy>>, IdentityErro
     given.map(|text| parse(owner, "permissions boundary", text, PolicyKind::Boundary)).transpose()
 }
 
-fn parse(owner: &str, name: &'static str, text: &str, kind: PolicyKind) -> Result<Arc<Policy>, IdentityError> {
+fn parse(
+    owner: &str,
+    name: &'static str,
+    text: &str,
+    kind: PolicyKind,
+) -> Result<Arc<Policy>, IdentityError> {
     Policy::parse(text, kind).map(Arc::new).map_err(|error| IdentityError::Policy {
         owner: owner.to_owned(),
         kind: name,

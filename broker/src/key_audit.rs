@@ -90,7 +90,10 @@ impl KeyAudit {
             response_elements: Value::Null,
             error: error.map(|error| (error.name().to_owned(), error.to_string())),
             request_id: caller.request_id.to_string(),
-            resources: key_arn.map(|arn| (arn.to_owned(), owner.clone(), "AWS::KMS::Key")).into_iter().collect(),
+            resources: key_arn
+                .map(|arn| (arn.to_owned(), owner.clone(), "AWS::KMS::Key"))
+                .into_iter()
+                .collect(),
             read_only: action.is_read_only(),
             event_type: "AwsApiCall",
             recipient_account: caller.account.to_string(),

@@ -3,6 +3,7 @@
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use sealq_api::iam::{Policy, PolicyKind};
+use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::{KeyId, KeyStore, KmsError, Mutation, Prepared};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,8 +53,30 @@ impl KeyControl {
     ///
     /// # Errors
     /// As there.
-    pub async fn mutate(&self, prepare: impl FnOnce(&KeyStore) -> Result<Mutation, KmsError>) -> Result<(), KmsError> {
+    pub async fn mutate(
+        &self,
+        prepare: impl FnOnce(&KeyStore) -> Result<Mutation, KmsError>,
+    ) -> Result<(), KmsError> {
         self.change(|store| Ok(Prepared { reply: (), mutation: prepare(store)? })).await
+    }
+
+    /// Carries out what has come due: rotations, destructions, expiries. Called before every use, so that a key is not
+    /// used past its time because nobody looked.
+    ///
+    /// # Errors
+    /// Nothing can be stored.
+    pub async fn settle_due(&self, now_ms: u64) -> Result<(), KmsError> {
+        while self.store.read().next_due_at_ms().is_some_and(|at_ms| at_ms <= now_ms) {
+            let due = self.store.read().due(now_ms, &mut SystemEntropy)?;
+            if due.is_empty() {
+                break;
+            }
+            for event in due {
+                tracing::info!(key = event.key_arn, event = ?event.event, "a key's time has come");
+                self.mutate(|_| Ok(event.mutation)).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn store_and_commit(&self, mutation: Mutation) -> Result<(), KmsError> {
@@ -67,7 +90,9 @@ impl KeyControl {
                 self.store.write().commit(mutation);
                 Ok(())
             }
-            _ => Err(KmsError::Internal { reason: "the key service cannot store anything at the moment".into() }),
+            _ => Err(KmsError::Internal {
+                reason: "the key service cannot store anything at the moment".into(),
+            }),
         }
     }
 
@@ -83,9 +108,9 @@ impl KeyControl {
         {
             return Ok(policy.clone());
         }
-        let policy = Policy::parse(text, PolicyKind::Key)
-            .map(Arc::new)
-            .map_err(|error| KmsError::Internal { reason: format!("the policy of key {key} is damaged: {error}") })?;
+        let policy = Policy::parse(text, PolicyKind::Key).map(Arc::new).map_err(|error| {
+            KmsError::Internal { reason: format!("the policy of key {key} is damaged: {error}") }
+        })?;
         let mut policies = self.policies.write();
         if policies.len() >= POLICIES_MAX {
             policies.clear();

@@ -21,7 +21,7 @@ pub mod identity;
 pub mod inbound;
 pub mod key_audit;
 pub mod key_control;
-pub mod kms_api;
+pub mod kms;
 pub mod listener;
 pub mod logging;
 pub mod metrics_exporter;

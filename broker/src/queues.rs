@@ -12,10 +12,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use parking_lot::RwLock;
 use sealq_api::arn::QueueArn;
 use sealq_api::error::{ErrorCode, ErrorReply};
-use sealq_api::sqs::attributes::{AttributeChanges, DeadLetterTarget, DeduplicationScope, QueueSettings, SseMode};
+use sealq_api::iam::{Policy, PolicyKind};
+use sealq_api::sqs::attributes::{
+    AttributeChanges, DeadLetterTarget, DeduplicationScope, QueueSettings, SseMode,
+};
 use sealq_storage::Log;
 use tokio::sync::Mutex;
 
+use crate::authenticate::Authenticator;
 use crate::catalog::{CatalogError, LAST_STREAM_KEY, QueueRecord, decode, encode};
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -37,6 +41,7 @@ pub struct Queues {
     recreate_wait_ms: u64,
     region: String,
     partition: String,
+    principals: Arc<Authenticator>,
 }
 
 #[derive(Default)]
@@ -124,6 +129,7 @@ impl Queues {
         recreate_wait_ms: u64,
         region: String,
         partition: String,
+        principals: Arc<Authenticator>,
     ) -> Self {
         Self {
             names: RwLock::new(loaded.names),
@@ -133,6 +139,7 @@ impl Queues {
             recreate_wait_ms,
             region,
             partition,
+            principals,
         }
     }
 
@@ -207,6 +214,7 @@ impl Queues {
             modified_at_ms: now_ms,
             purged_at_ms: 0,
             dedup_by_group: settings.deduplication_scope == DeduplicationScope::MessageGroup,
+            policy_ids: self.policy_ids(settings.policy.as_deref())?,
             settings,
             tags: new.tags,
         };
@@ -229,10 +237,14 @@ impl Queues {
     /// # Errors
     /// What the attributes' rules say.
     pub async fn set_attributes(&self, queue: &Queue, changes: &AttributeChanges) -> Result<(), ErrorReply> {
-        self.change(queue, |record| {
-            record.settings = record.settings.apply(changes)?;
-            Ok(())
-        }, Some(changes))
+        self.change(
+            queue,
+            |record| {
+                record.settings = record.settings.apply(changes)?;
+                Ok(())
+            },
+            Some(changes),
+        )
         .await
     }
 
@@ -278,6 +290,9 @@ impl Queues {
         let current = self.current(queue)?;
         let mut record = current.record.clone();
         change(&mut record)?;
+        if record.settings.policy != current.record.settings.policy {
+            record.policy_ids = self.policy_ids(record.settings.policy.as_deref())?;
+        }
         record.modified_at_ms = self.clock.now_ms();
         let changed = Arc::new(Queue::new(record, &self.partition, current.gauges.clone()));
         if let Some(changes) = changes {
@@ -359,6 +374,23 @@ impl Queues {
         self.find(&queue.record.account, &queue.record.name)
             .filter(|current| current.record.stream == queue.record.stream)
             .ok_or_else(ErrorReply::queue_missing)
+    }
+
+    /// Unique ids of whom a policy names. A policy that does not parse, or names users and roles that nobody knows, is
+    /// refused when it is set, never at evaluation.
+    fn policy_ids(&self, policy: Option<&str>) -> Result<BTreeMap<String, String>, ErrorReply> {
+        let refused =
+            || ErrorReply::new(ErrorCode::InvalidAttributeValue, "Invalid value for the parameter Policy.");
+        let Some(text) = policy else { return Ok(BTreeMap::new()) };
+        let policy = Policy::parse(text, PolicyKind::Queue).map_err(|_| refused())?;
+        let identities = self.principals.identities();
+        let named = policy.named_arns().filter(|arn| !arn.contains(":assumed-role/"));
+        named
+            .map(|arn| {
+                let id = identities.unique_id(arn).ok_or_else(refused)?;
+                Ok((arn.to_owned(), id.to_owned()))
+            })
+            .collect()
     }
 
     fn check_redrive(&self, queue: &Queue, changes: &AttributeChanges) -> Result<(), ErrorReply> {

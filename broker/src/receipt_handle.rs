@@ -63,7 +63,8 @@ impl ReceiptHandles {
     }
 
     fn mac(&self, fields: &[u8]) -> [u8; MAC_BYTES] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes keys of any length (RFC 2104)");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&*self.key).expect("HMAC takes keys of any length (RFC 2104)");
         mac.update(fields);
         let mut cut = [0; MAC_BYTES];
         cut.copy_from_slice(&mac.finalize().into_bytes()[..MAC_BYTES]);

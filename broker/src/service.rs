@@ -20,7 +20,7 @@ use sealq_config::Listen;
 use crate::authenticate::{Authenticator, Unauthenticated};
 use crate::caller::Caller;
 use crate::inbound::{Inbound, Service};
-use crate::kms_api::KmsApi;
+use crate::kms::KmsApi;
 use crate::metrics_exporter::{REQUEST_DURATION, REQUESTS};
 use crate::queues::is_encrypted;
 use crate::sqs::{Context, SqsService};
@@ -59,7 +59,8 @@ impl Service for Broker {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             answer.response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), value);
         }
-        let labels = [("service", answer.service.to_owned()), ("action", answer.action), ("code", answer.code)];
+        let labels =
+            [("service", answer.service.to_owned()), ("action", answer.action), ("code", answer.code)];
         metrics::counter!(REQUESTS, &labels).increment(1);
         metrics::histogram!(REQUEST_DURATION, &labels).record(started.elapsed().as_secs_f64());
         answer.response
@@ -105,7 +106,8 @@ impl Broker {
             Err(error) => {
                 let mut body = Vec::with_capacity(256);
                 error.render(protocol, request_id, &mut body);
-                let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status =
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 let mut response = reply(status, error.content_type(protocol), body);
                 if protocol == Protocol::Json
                     && let Ok(value) = HeaderValue::from_str(&error.query_error_header())
@@ -131,10 +133,7 @@ impl Broker {
         };
         let request = parse(wire)?;
         if caller.is_anonymous() && request.queue_url().is_none() {
-            return Err(ErrorReply::new(
-                ErrorCode::AccessDenied,
-                "Access to the resource is denied.",
-            ));
+            return Err(ErrorReply::new(ErrorCode::AccessDenied, "Access to the resource is denied."));
         }
         let base_url = self.base_url(inbound);
         let context = Context {
@@ -169,7 +168,8 @@ impl Broker {
         let (response, code) = match replied {
             Ok(body) => (reply(StatusCode::OK, sealq_api::kms::CONTENT_TYPE, body), "200".to_owned()),
             Err(error) => {
-                let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status =
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 (reply(status, sealq_api::kms::CONTENT_TYPE, error.render()), error.name.as_str().to_owned())
             }
         };
@@ -212,7 +212,8 @@ impl Broker {
         let (response, code) = match self.sts_reply(inbound, request_id) {
             Ok(body) => (reply(StatusCode::OK, "text/xml", body), "200".to_owned()),
             Err(error) => {
-                let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let status =
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 (reply(status, "text/xml", error.render(request_id)), error.code.as_str().to_owned())
             }
         };
@@ -249,10 +250,15 @@ impl Broker {
         let (scheme, listener) =
             if inbound.secure { ("https", &self.listen.https) } else { ("http", &self.listen.http) };
         match listener.socket() {
-            Some(address) if !address.ip().is_unspecified() && address.port() != 0 => format!("{scheme}://{address}"),
+            Some(address) if !address.ip().is_unspecified() && address.port() != 0 => {
+                format!("{scheme}://{address}")
+            }
             _ => {
                 let host = inbound.uri.authority().map(http::uri::Authority::as_str);
-                format!("{scheme}://{}", host.or_else(|| header(&inbound.headers, "host")).unwrap_or("localhost"))
+                format!(
+                    "{scheme}://{}",
+                    host.or_else(|| header(&inbound.headers, "host")).unwrap_or("localhost")
+                )
             }
         }
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use sealq_api::iam::{Policy, PolicyKind};
 use sealq_api::sigv4::SigV4Failure;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::root_key::RootKey;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -110,8 +110,8 @@ impl SessionTokens {
         let letters = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
         let access_key_id: String = "ASIA".chars().chain(letters).collect();
         let claims = serde_json::to_vec(claims).ok()?;
-        let session_token = 
-            URL_SAFE_NO_PAD.encode(self.seal.wrap(access_key_id.as_bytes(), &claims, &mut SystemEntropy).ok()?);
+        let session_token = URL_SAFE_NO_PAD
+            .encode(self.seal.wrap(access_key_id.as_bytes(), &claims, &mut SystemEntropy).ok()?);
         if session_token.len() > TOKEN_CHARS_MAX {
             return None;
         }
@@ -156,7 +156,8 @@ fn session(claims: Claims, secret: Zeroizing<String>, identities: &Identities) -
             "arn:{partition}:sts::{}:assumed-role/{}/{}",
             role.account, role.name, claims.session_name
         );
-        let cache_identity = std::iter::once(&*claims.owner_id).chain(claims.policies.iter().map(String::as_str));
+        let cache_identity =
+            std::iter::once(&*claims.owner_id).chain(claims.policies.iter().map(String::as_str));
         return Some(Session {
             kind: CallerKind::RoleSession { role_arn: role.arn.clone(), of_service: claims.of_service },
             account: role.account.clone(),
@@ -171,7 +172,8 @@ fn session(claims: Claims, secret: Zeroizing<String>, identities: &Identities) -
             issued_at_s: claims.issued_at_s,
         });
     }
-    let owner = identities.principal(&claims.owner_arn).filter(|owner| *owner.unique_id == *claims.owner_id)?;
+    let owner =
+        identities.principal(&claims.owner_arn).filter(|owner| *owner.unique_id == *claims.owner_id)?;
     Some(Session {
         kind: owner.kind.clone(),
         account: owner.account.clone(),

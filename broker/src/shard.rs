@@ -127,7 +127,10 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
             deliver(inbox, reply, outcome, stream);
         }
         if log.poisoned().is_some() && !status.poisoned.swap(true, Ordering::SeqCst) {
-            tracing::error!(reason = log.poisoned(), "the log is poisoned: nothing more is stored or acknowledged");
+            tracing::error!(
+                reason = log.poisoned(),
+                "the log is poisoned: nothing more is stored or acknowledged"
+            );
         }
         if status.poisoned.load(Ordering::Relaxed) {
             engine.fail_pending(&mut effects);
@@ -162,8 +165,10 @@ fn deliver(inbox: &Inbox, reply: Reply, outcome: Outcome, stream: u32) {
     if let Err(Outcome::Received(deliveries)) = reply.0.send(outcome)
         && !deliveries.is_empty()
     {
-        let receipts =
-            deliveries.iter().map(|d| Receipt { sequence: d.sequence, receive_count: d.receive_count }).collect();
+        let receipts = deliveries
+            .iter()
+            .map(|d| Receipt { sequence: d.sequence, receive_count: d.receive_count })
+            .collect();
         inbox.push_always(Command::Unreceive { stream, receipts });
     }
 }

@@ -86,7 +86,9 @@ impl SqsService {
             Request::SendMessageBatch(request) => self.send_message_batch(request, context).await?,
             Request::DeleteMessage(request) => self.delete_message(request, context).await?,
             Request::DeleteMessageBatch(request) => self.delete_message_batch(request, context).await?,
-            Request::ChangeMessageVisibility(request) => self.change_message_visibility(request, context).await?,
+            Request::ChangeMessageVisibility(request) => {
+                self.change_message_visibility(request, context).await?
+            }
             Request::ChangeMessageVisibilityBatch(request) => {
                 self.change_message_visibility_batch(request, context).await?
             }
@@ -95,7 +97,9 @@ impl SqsService {
             Request::PurgeQueue(request) => self.purge_queue(request, context).await?,
             Request::GetQueueUrl(request) => self.get_queue_url(request, context)?,
             Request::ListQueues(request) => self.list_queues(request, context)?,
-            Request::ListDeadLetterSourceQueues(request) => self.list_dead_letter_source_queues(request, context)?,
+            Request::ListDeadLetterSourceQueues(request) => {
+                self.list_dead_letter_source_queues(request, context)?
+            }
             Request::GetQueueAttributes(request) => self.get_queue_attributes(request, context)?,
             Request::SetQueueAttributes(request) => self.set_queue_attributes(request, context).await?,
             Request::ListQueueTags(request) => self.list_queue_tags(request, context)?,
@@ -105,7 +109,9 @@ impl SqsService {
             Request::RemovePermission(request) => self.remove_permission(request, context).await?,
             Request::StartMessageMoveTask(request) => self.start_message_move_task(request, context).await?,
             Request::ListMessageMoveTasks(request) => self.list_message_move_tasks(request, context)?,
-            Request::CancelMessageMoveTask(request) => self.cancel_message_move_task(request, context).await?,
+            Request::CancelMessageMoveTask(request) => {
+                self.cancel_message_move_task(request, context).await?
+            }
         };
         Ok(encoded(&response, context))
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sealq_api::iam::{Policy, PolicyKind, Request};
 use sealq_api::sts::{
-    AssumeRole, AssumedRole, CallerIdentity, Credentials, GetSessionToken, StsErrorCode, StsErrorReply, StsRequest,
+    AssumeRole, AssumedRole, CallerIdentity, Credentials, GetSessionToken, StsErrorCode, StsErrorReply,
+    StsRequest,
 };
 
 use crate::authenticate::Authenticator;
@@ -33,7 +34,12 @@ impl StsService {
     ///
     /// # Errors
     /// The error to answer with.
-    pub fn answer(&self, request: &StsRequest, caller: &Caller, request_id: &str) -> Result<Vec<u8>, StsErrorReply> {
+    pub fn answer(
+        &self,
+        request: &StsRequest,
+        caller: &Caller,
+        request_id: &str,
+    ) -> Result<Vec<u8>, StsErrorReply> {
         match request {
             StsRequest::GetCallerIdentity => {
                 let identity =
@@ -41,7 +47,9 @@ impl StsService {
                 Ok(identity.render(request_id))
             }
             StsRequest::AssumeRole(request) => Ok(self.assume_role(request, caller)?.render(request_id)),
-            StsRequest::GetSessionToken(request) => Ok(self.session_token(request, caller)?.render(request_id)),
+            StsRequest::GetSessionToken(request) => {
+                Ok(self.session_token(request, caller)?.render(request_id))
+            }
         }
     }
 
@@ -56,13 +64,16 @@ impl StsService {
             ));
         }
         let of_service = matches!(caller.kind, CallerKind::Service { .. });
-        if of_service && !identities.access_key(&caller.access_key_id).is_some_and(|key| key.principal.assumes_roles) {
+        if of_service
+            && !identities.access_key(&caller.access_key_id).is_some_and(|key| key.principal.assumes_roles)
+        {
             return Err(denied());
         }
         let trust = role.trust.as_deref().ok_or_else(denied)?;
         let mut keys = self.authorizer.keys(caller);
         keys.add("sts:rolesessionname".into(), request.session_name.clone());
-        for (name, value) in [("sts:externalid", &request.external_id), ("sts:sourceidentity", &request.source_identity)]
+        for (name, value) in
+            [("sts:externalid", &request.external_id), ("sts:sourceidentity", &request.source_identity)]
         {
             if let Some(value) = value {
                 keys.add(name.into(), value.clone());
@@ -113,12 +124,19 @@ impl StsService {
                 "arn:{partition}:sts::{}:assumed-role/{}/{}",
                 role.account, role.name, request.session_name
             ),
-            packed_policy_percent: request.policy.as_ref().map(|policy| (policy.len() * 100 / 2_048).min(100) as u8),
+            packed_policy_percent: request
+                .policy
+                .as_ref()
+                .map(|policy| (policy.len() * 100 / 2_048).min(100) as u8),
             source_identity: request.source_identity.clone(),
         })
     }
 
-    fn session_token(&self, request: &GetSessionToken, caller: &Caller) -> Result<Credentials, StsErrorReply> {
+    fn session_token(
+        &self,
+        request: &GetSessionToken,
+        caller: &Caller,
+    ) -> Result<Credentials, StsErrorReply> {
         if caller.token_issued_at_s.is_some() || matches!(caller.kind, CallerKind::Service { .. }) {
             return Err(StsErrorReply::new(
                 StsErrorCode::AccessDenied,
@@ -153,7 +171,10 @@ impl StsService {
             expires_at_s: issued_at_s + duration_s,
         };
         let issued = self.authenticator.sessions().issue(&claims).ok_or_else(|| {
-            StsErrorReply::new(StsErrorCode::PackedPolicyTooLarge, "The session policy is too large to be packed.")
+            StsErrorReply::new(
+                StsErrorCode::PackedPolicyTooLarge,
+                "The session policy is too large to be packed.",
+            )
         })?;
         Ok(Credentials {
             access_key_id: issued.access_key_id,

@@ -1,6 +1,8 @@
 //! The engine against a small reference queue: random interleavings of sends, receives, deletes, visibility changes,
 //! time and restarts. What the reference says must be delivered is delivered, and nothing else; counts are exact.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -139,8 +141,14 @@ impl Subject {
     }
 
     fn receive(&mut self, max: usize, visibility_ms: Option<u64>) -> Vec<Delivery> {
-        let request =
-            ReceiveRequest { max, visibility_ms, wait_ms: Some(0), skip: vec![], attempt_id: None, waiter_id: 1 };
+        let request = ReceiveRequest {
+            max,
+            visibility_ms,
+            wait_ms: Some(0),
+            skip: vec![],
+            attempt_id: None,
+            waiter_id: 1,
+        };
         match self.round(Some(Command::Receive { stream: STREAM, request, reply: Token })) {
             Some(Outcome::Received(deliveries)) => deliveries,
             _ => panic!("receive was not answered with deliveries"),
@@ -183,10 +191,15 @@ fn run(fifo: bool, steps: Vec<Step>) {
                     body_bytes: 9,
                 };
                 let command = Command::Send { stream: STREAM, items: vec![item], reply: Token };
-                let Some(Outcome::Sent(sent)) = subject.round(Some(command)) else { panic!("send was refused") };
+                let Some(Outcome::Sent(sent)) = subject.round(Some(command)) else {
+                    panic!("send was refused")
+                };
                 let message =
                     Reference { sent_at_ms: now_ms, visible_at_ms: now_ms + delay_ms, received: 0, group };
-                assert!(reference.insert(sent[0].sequence, message).is_none(), "sequences are never used again");
+                assert!(
+                    reference.insert(sent[0].sequence, message).is_none(),
+                    "sequences are never used again"
+                );
             }
             Step::Receive { max, visibility_ms } => {
                 let expected = deliverable(&reference, now_ms, fifo);
@@ -199,18 +212,24 @@ fn run(fifo: bool, steps: Vec<Step>) {
                     message.received += 1;
                     message.visible_at_ms = now_ms + visibility_ms.unwrap_or(VISIBILITY_MS);
                     assert_eq!(delivery.receive_count, message.received);
-                    assert_eq!(delivery.record.body().unwrap(), format!("body of {}", message.group).as_bytes());
+                    assert_eq!(
+                        delivery.record.body().unwrap(),
+                        format!("body of {}", message.group).as_bytes()
+                    );
                     if fifo {
                         let last = last_of_group.insert(message.group, delivery.sequence);
                         assert!(last.is_none_or(|last| last < delivery.sequence), "order within a group");
                     }
-                    receipts.push(Receipt { sequence: delivery.sequence, receive_count: delivery.receive_count });
+                    receipts
+                        .push(Receipt { sequence: delivery.sequence, receive_count: delivery.receive_count });
                 }
             }
             Step::Delete { pick } if !receipts.is_empty() => {
                 let receipt = receipts[pick % receipts.len()];
                 let command = Command::Delete { stream: STREAM, receipts: vec![receipt], reply: Token };
-                let Some(Outcome::Settled(settled)) = subject.round(Some(command)) else { panic!("no answer") };
+                let Some(Outcome::Settled(settled)) = subject.round(Some(command)) else {
+                    panic!("no answer")
+                };
                 let live = reference.get(&receipt.sequence);
                 let holds =
                     live.is_some_and(|m| m.received == receipt.receive_count && m.visible_at_ms > now_ms);
@@ -224,8 +243,11 @@ fn run(fifo: bool, steps: Vec<Step>) {
             Step::ChangeVisibility { pick, timeout_ms } if !receipts.is_empty() => {
                 let receipt = receipts[pick % receipts.len()];
                 let change = VisibilityChange { receipt, timeout_ms };
-                let command = Command::ChangeVisibility { stream: STREAM, changes: vec![change], reply: Token };
-                let Some(Outcome::Settled(settled)) = subject.round(Some(command)) else { panic!("no answer") };
+                let command =
+                    Command::ChangeVisibility { stream: STREAM, changes: vec![change], reply: Token };
+                let Some(Outcome::Settled(settled)) = subject.round(Some(command)) else {
+                    panic!("no answer")
+                };
                 match reference.get_mut(&receipt.sequence) {
                     None => assert!(settled[0].is_err()),
                     Some(m) if fifo && (m.received != receipt.receive_count || m.visible_at_ms <= now_ms) => {

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// A file is closed and renamed beyond this size.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The audit log cannot be used.
 #[derive(Debug, Error)]
@@ -74,16 +74,24 @@ impl Chain {
         let (next_sequence, previous_hash) = match last {
             None => (1, String::new()),
             Some(line) => {
-                let record: Value =
-                    serde_json::from_str(&line).map_err(|_| AuditError::LastLine { path: path.to_owned() })?;
-                let sequence =
-                    record["sequence"].as_u64().ok_or_else(|| AuditError::LastLine { path: path.to_owned() })?;
+                let record: Value = serde_json::from_str(&line)
+                    .map_err(|_| AuditError::LastLine { path: path.to_owned() })?;
+                let sequence = record["sequence"]
+                    .as_u64()
+                    .ok_or_else(|| AuditError::LastLine { path: path.to_owned() })?;
                 (sequence + 1, hash(&line))
             }
         };
         let mut file = open_append(path).map_err(io)?;
         let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file, bytes, first_sequence: next_sequence, next_sequence, previous_hash })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+            first_sequence: next_sequence,
+            next_sequence,
+            previous_hash,
+        })
     }
 
     /// Appends a record; durable after [`Self::sync`].
@@ -98,7 +106,9 @@ impl Chain {
         let mut line = record.to_string();
         let next_hash = hash(&line);
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|source| AuditError::Io { path: self.path.clone(), source })?;
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|source| AuditError::Io { path: self.path.clone(), source })?;
         self.bytes += line.len() as u64;
         self.previous_hash = next_hash;
         self.next_sequence += 1;
@@ -131,7 +141,8 @@ pub fn verify(path: &Path) -> Result<ChainReport, AuditError> {
     for file in files(path).map_err(io)? {
         for (number, line) in BufReader::new(File::open(&file).map_err(io)?).lines().enumerate() {
             let line = line.map_err(io)?;
-            let mut broken = |what: &str| report.broken.push((file.clone(), number as u64 + 1, what.to_owned()));
+            let mut broken =
+                |what: &str| report.broken.push((file.clone(), number as u64 + 1, what.to_owned()));
             match serde_json::from_str::<Value>(&line) {
                 Err(_) => broken("not a JSON record"),
                 Ok(record) => {

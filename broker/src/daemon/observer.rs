@@ -9,9 +9,9 @@ use crate::embedded_keys::EmbeddedKeys;
 use crate::engine::gauges::QueueGauges;
 use crate::envelope::Envelope;
 use crate::metrics_exporter::{
-    DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO, KMS_CALLS,
-    KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT, QueueDepth, QueueSeries,
-    SENT_BYTES, SIGNATURES_NOT_REQUIRED,
+    DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO,
+    KMS_CALLS, KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT,
+    QueueDepth, QueueSeries, SENT_BYTES, SIGNATURES_NOT_REQUIRED,
 };
 use crate::queues::Queues;
 use crate::shard::ShardStatus;
@@ -83,12 +83,14 @@ impl KeyUseObserver for KeyUses {
         let queue = self.queues.by_stream(stream);
         let (account, name) =
             queue.as_ref().map_or(("", "_other"), |queue| (&*queue.record.account, &*queue.record.name));
-        let labels = [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
+        let labels =
+            [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
         match key_use {
             KeyUse::GenerateCall | KeyUse::DecryptCall => {
                 let action = if key_use == KeyUse::GenerateCall { "GenerateDataKey" } else { "Decrypt" };
                 let [account, queue] = labels;
-                let labels = [account, queue, ("action", action.to_owned()), ("outcome", "called".to_owned())];
+                let labels =
+                    [account, queue, ("action", action.to_owned()), ("outcome", "called".to_owned())];
                 metrics::counter!(KMS_CALLS, &labels).increment(1);
             }
             KeyUse::DataKeyGenerated => metrics::counter!(DATA_KEYS_GENERATED, &labels).increment(1),

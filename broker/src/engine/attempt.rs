@@ -34,7 +34,8 @@ impl Attempts {
             let horizon = attempt.at_ms.saturating_sub(ATTEMPT_WINDOW_MS);
             self.by_id.retain(|_, old| old.at_ms > horizon);
             if self.by_id.len() >= ATTEMPTS_MAX
-                && let Some(oldest) = self.by_id.iter().min_by_key(|(_, old)| old.at_ms).map(|(id, _)| id.clone())
+                && let Some(oldest) =
+                    self.by_id.iter().min_by_key(|(_, old)| old.at_ms).map(|(id, _)| id.clone())
             {
                 self.by_id.remove(&oldest);
             }

@@ -23,7 +23,9 @@ impl<T: ReplyToken> Core<T> {
                 }
                 facts
             });
-            let Some(oldest) = head.into_iter().chain(moved).min_by_key(|facts| facts.sent_at_ms) else { break };
+            let Some(oldest) = head.into_iter().chain(moved).min_by_key(|facts| facts.sent_at_ms) else {
+                break;
+            };
             let due_ms = oldest.sent_at_ms + queue.rules.retention_ms;
             if due_ms > now_ms || left == 0 {
                 self.timers.set(due_ms.max(now_ms), Alarm::Expire { stream: queue.stream });

@@ -17,9 +17,8 @@ impl<T: ReplyToken> Engine<T> {
     pub(super) fn redrive(
         &mut self,
         now_ms: u64,
-        source: u32,
+        (source, max): (u32, usize),
         route: &RedriveRoute,
-        max: usize,
         reply: T,
         log: &mut Log,
         out: &mut Vec<Effect<T>>,

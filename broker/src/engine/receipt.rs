@@ -9,7 +9,7 @@ use super::timers::Alarm;
 use super::{Core, Engine};
 
 /// Longest total time a delivery may hold a message (SQS API contract, section 6.4).
-pub const HOLD_MS_MAX: u64 = 12 * 60 * 60 * 1000;
+pub(super) const HOLD_MS_MAX: u64 = 12 * 60 * 60 * 1000;
 
 impl<T: ReplyToken> Engine<T> {
     pub(super) fn delete(

@@ -85,7 +85,13 @@ impl<T: ReplyToken> Engine<T> {
 
 impl<T: ReplyToken> Core<T> {
     /// Takes deliverable messages for one receive.
-    pub(super) fn pick(&mut self, now_ms: u64, queue: &mut Queue<T>, request: &ReceiveRequest, log: &mut Log) -> Vec<Delivery> {
+    pub(super) fn pick(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Queue<T>,
+        request: &ReceiveRequest,
+        log: &mut Log,
+    ) -> Vec<Delivery> {
         let room = IN_FLIGHT_MAX.saturating_sub(queue.in_flight.len());
         let mut deliveries = Vec::new();
         let visibility_ms = request.visibility_ms.unwrap_or(queue.rules.visibility_ms);
@@ -186,12 +192,16 @@ impl<T: ReplyToken> Core<T> {
                 && let Some(group_hash) = served_groups.pop()
             {
                 // Only departures: what follows them in the group may be next.
-                fifo.reconsider(group_hash, |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s));
+                fifo.reconsider(group_hash, |s| {
+                    queue.in_flight.contains_key(&s) || queue.delayed.contains(&s)
+                });
             }
         }
         if let Schedule::Fifo(fifo) = &mut queue.schedule {
             for group_hash in served_groups {
-                fifo.reconsider(group_hash, |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s));
+                fifo.reconsider(group_hash, |s| {
+                    queue.in_flight.contains_key(&s) || queue.delayed.contains(&s)
+                });
             }
         }
     }
@@ -226,8 +236,12 @@ impl<T: ReplyToken> Core<T> {
         }
         if visibility_ms > 0 {
             queue.visible = queue.visible.saturating_sub(1);
-            let hold =
-                InFlight { visible_at_ms, receive_count, received_at_ms: now_ms, group_hash: facts.group_hash };
+            let hold = InFlight {
+                visible_at_ms,
+                receive_count,
+                received_at_ms: now_ms,
+                group_hash: facts.group_hash,
+            };
             queue.hold(sequence, hold);
             self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
         }

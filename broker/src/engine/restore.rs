@@ -98,7 +98,8 @@ impl<T: ReplyToken> Core<T> {
             queue.offer(0, group_hash);
         }
         for recent in log.recent(stream, now_ms.saturating_sub(DEDUP_WINDOW_MS)) {
-            let Ok(Some(key)) = recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
+            let Ok(Some(key)) =
+                recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
             else {
                 continue;
             };

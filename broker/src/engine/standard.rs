@@ -18,7 +18,7 @@ const NOISY_IN_FLIGHT_MIN: u32 = 30;
 const NOISY_SHARE: u32 = 10;
 
 /// Messages of noisy groups that may be stepped over at a time; 16 bytes of memory each.
-pub const LOOK_AHEAD_MESSAGES: usize = 120_000;
+pub(super) const LOOK_AHEAD_MESSAGES: usize = 120_000;
 
 #[derive(Debug, Default)]
 pub(super) struct StandardSchedule {
@@ -78,7 +78,8 @@ impl StandardSchedule {
 
     /// The next deliverable message that `skip` does not name, taken out of service.
     pub(super) fn take(&mut self, log: &Log, stream: u32, now_ms: u64, skip: &[u64]) -> Option<MessageFacts> {
-        if let Some(facts) = self.take_parked(log, stream, skip, |schedule, group| !schedule.is_noisy(group)) {
+        if let Some(facts) = self.take_parked(log, stream, skip, |schedule, group| !schedule.is_noisy(group))
+        {
             return Some(facts);
         }
         let found = loop {

@@ -9,7 +9,7 @@ use crate::authorize::RequestKeys;
 ///
 /// # Errors
 /// The key is gone.
-pub fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) -> Result<(), KmsError> {
+pub(super) fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) -> Result<(), KmsError> {
     let metadata = store.describe_key(key)?;
     keys.add("kms:keyorigin".into(), metadata.origin.name().into());
     keys.add("kms:keyspec".into(), metadata.key_spec.name().into());
@@ -26,14 +26,14 @@ pub fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) -> Resu
 }
 
 /// `kms:RequestAlias`, if the request names the key by an alias or alias ARN.
-pub fn add_request_alias(keys: &mut RequestKeys<'_>, named: &str) {
+pub(super) fn add_request_alias(keys: &mut RequestKeys<'_>, named: &str) {
     if let Some(alias) = alias_in(named) {
         keys.add("kms:requestalias".into(), alias.to_owned());
     }
 }
 
 /// What CreateGrant is asked for.
-pub fn add_grant(keys: &mut RequestKeys<'_>, new: &NewGrant) {
+pub(super) fn add_grant(keys: &mut RequestKeys<'_>, new: &NewGrant) {
     let operations = new.operations.iter().map(|operation| operation.name().to_owned()).collect();
     keys.add_many("kms:grantoperations".into(), operations);
     keys.add("kms:granteeprincipal".into(), new.grantee.clone());

@@ -14,7 +14,7 @@ use crate::key_control::KeyControl;
 ///
 /// # Errors
 /// Unsupported algorithm or spec, unsuitable key.
-pub async fn parameters_for_import(
+pub(super) async fn parameters_for_import(
     control: &KeyControl,
     key: KeyId,
     asked: &GetParametersForImport,
@@ -41,7 +41,7 @@ pub async fn parameters_for_import(
 ///
 /// # Errors
 /// Unsuitable key, token or material.
-pub async fn import(
+pub(super) async fn import(
     control: &KeyControl,
     key: KeyId,
     asked: &ImportKeyMaterial,
@@ -61,7 +61,7 @@ pub async fn import(
 ///
 /// # Errors
 /// Unsuitable key.
-pub async fn delete_material(control: &KeyControl, key: KeyId) -> Result<ReplyBody, KmsError> {
+pub(super) async fn delete_material(control: &KeyControl, key: KeyId) -> Result<ReplyBody, KmsError> {
     let prepared = control.change(|store| store.prepare_delete_imported_material(key, &mut SystemEntropy));
     Ok(shown(&prepared.await?))
 }

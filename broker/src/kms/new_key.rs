@@ -9,7 +9,7 @@ use sealq_crypto::key_store::{KeySpec, KeyUsage, KmsError, Origin};
 ///
 /// # Errors
 /// Unsupported usage, spec or origin.
-pub fn new_key(request: CreateKey) -> Result<NewKey, KmsError> {
+pub(super) fn new_key(request: CreateKey) -> Result<NewKey, KmsError> {
     Ok(NewKey {
         policy: request.policy,
         description: request.description.unwrap_or_default(),

@@ -35,7 +35,10 @@ impl Queue {
             name: record.name.clone(),
         };
         let policy = record.settings.policy.as_deref().and_then(|text| match Policy::parse(text, PolicyKind::Queue) {
-            Ok(policy) => Some(Arc::new(policy)),
+            Ok(mut policy) => {
+                policy.resolve(|arn| record.policy_ids.get(arn).cloned());
+                Some(Arc::new(policy))
+            }
             Err(error) => {
                 tracing::error!(queue = %arn, %error, "the stored queue policy is not understood: it allows nothing");
                 None

@@ -99,8 +99,12 @@ impl SqsService {
         self.authorizer.account(context.caller, Action::ListQueues, "*")?;
         let prefix = request.queue_name_prefix.as_deref().unwrap_or("");
         let page = Page::parse(request.max_results, request.next_token.as_deref(), prefix)?;
-        let found =
-            self.queues.list(&context.caller.account, prefix, page.after.as_deref(), page.limit.saturating_add(1));
+        let found = self.queues.list(
+            &context.caller.account,
+            prefix,
+            page.after.as_deref(),
+            page.limit.saturating_add(1),
+        );
         let (urls, next_token) = one_page(&page, &found, context);
         Ok(Response::QueueUrls { action: Action::ListQueues, urls, next_token })
     }
@@ -177,7 +181,8 @@ impl SqsService {
             })
             .await;
         let tags: BTreeMap<&str, &str> = request.tags.iter().map(|(key, value)| (&**key, &**value)).collect();
-        self.record("TagQueue", &queue.arn_text, json!({ "tags": tags }), tagged.as_ref().err(), context).await?;
+        self.record("TagQueue", &queue.arn_text, json!({ "tags": tags }), tagged.as_ref().err(), context)
+            .await?;
         tagged?;
         Ok(Response::Empty(Action::TagQueue))
     }
@@ -227,7 +232,8 @@ impl SqsService {
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
         let queue = self.queue(&request.queue_url, Action::RemovePermission, context)?;
-        let removed = self.queues.set_policy(&queue, |policy| remove_permission(policy, &request.label)).await;
+        let removed =
+            self.queues.set_policy(&queue, |policy| remove_permission(policy, &request.label)).await;
         let parameters = json!({ "label": request.label });
         self.record("RemovePermission", &queue.arn_text, parameters, removed.as_ref().err(), context).await?;
         removed?;
@@ -280,7 +286,11 @@ fn pairs<'a>(given: &'a [(Cow<'a, str>, Option<Cow<'a, str>>)]) -> BTreeMap<&'a 
 }
 
 /// A page of URLs and the token of the next.
-fn one_page(page: &Page, queues: &[std::sync::Arc<Queue>], context: Context<'_>) -> (Vec<String>, Option<String>) {
+fn one_page(
+    page: &Page,
+    queues: &[std::sync::Arc<Queue>],
+    context: Context<'_>,
+) -> (Vec<String>, Option<String>) {
     let (names, next_token) = page.take(queues.iter().map(|queue| queue.record.name.as_str()));
     let url = |name: &&str| {
         let queue = queues.iter().find(|queue| queue.record.name == **name)?;

@@ -63,7 +63,9 @@ pub(super) fn of_unavailable(unavailable: Unavailable) -> ErrorReply {
         Unavailable::DiskFull => "The broker is short of disk space or overloaded. Try again later.",
         Unavailable::Poisoned => "The broker's log has failed and takes nothing more. Its operator must act.",
         Unavailable::TooLarge => {
-            return ErrorReply::invalid_parameter("The message with its attributes is too large to be stored.");
+            return ErrorReply::invalid_parameter(
+                "The message with its attributes is too large to be stored.",
+            );
         }
     };
     ErrorReply::new(ErrorCode::ServiceUnavailable, text)

@@ -48,14 +48,18 @@ pub(super) fn system_attributes<'m>(
                 extension.sent_at_ms.unwrap_or_else(|| sealed.sent_at_ms()).to_string().into()
             }
             SystemAttribute::ApproximateReceiveCount => delivery.receive_count.to_string().into(),
-            SystemAttribute::ApproximateFirstReceiveTimestamp => delivery.first_received_at_ms.to_string().into(),
+            SystemAttribute::ApproximateFirstReceiveTimestamp => {
+                delivery.first_received_at_ms.to_string().into()
+            }
             SystemAttribute::AWSTraceHeader => Cow::Borrowed(clear.trace_header?),
             SystemAttribute::MessageGroupId => Cow::Borrowed(clear.group_id?),
-            SystemAttribute::MessageDeduplicationId if fifo => match (&extension.dedup_id, clear.deduplication_id) {
-                (Some(id), _) => id.clone().into(),
-                (None, Some(id)) => Cow::Borrowed(id),
-                (None, None) => digest::content_deduplication_id(body).into(),
-            },
+            SystemAttribute::MessageDeduplicationId if fifo => {
+                match (&extension.dedup_id, clear.deduplication_id) {
+                    (Some(id), _) => id.clone().into(),
+                    (None, Some(id)) => Cow::Borrowed(id),
+                    (None, None) => digest::content_deduplication_id(body).into(),
+                }
+            }
             SystemAttribute::SequenceNumber if fifo => sequence_number_text(delivery.sequence).into(),
             SystemAttribute::DeadLetterQueueSourceArn => extension.dead_letter_source.clone()?.into(),
             SystemAttribute::MessageDeduplicationId | SystemAttribute::SequenceNumber => return None,

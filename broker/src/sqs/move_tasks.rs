@@ -102,7 +102,8 @@ impl MoveTasks {
 
     /// Goes on with what was running.
     pub fn resume(self: &Arc<Self>) {
-        let active: Vec<TaskRecord> = self.tasks.lock().values().filter(|task| task.is_active()).cloned().collect();
+        let active: Vec<TaskRecord> =
+            self.tasks.lock().values().filter(|task| task.is_active()).cloned().collect();
         for task in active {
             self.spawn(task.id);
         }
@@ -137,7 +138,8 @@ impl MoveTasks {
             // A tenth of a second's worth at a time keeps the rate even.
             let max = task.rate.map_or(BATCH_MESSAGES, |rate| (rate as usize).div_ceil(10));
             let stream = source.record.stream;
-            let outcome = self.shard.ask(|reply| Command::Redrive { source: stream, route, max, reply }).await;
+            let outcome =
+                self.shard.ask(|reply| Command::Redrive { source: stream, route, max, reply }).await;
             let (moved, stop) = match outcome {
                 Outcome::Redriven(moved, stop) => (moved, stop),
                 Outcome::QueueGone => continue,
@@ -271,7 +273,9 @@ impl SqsService {
             None => None,
         };
         if self.queues.sources_of(&source).is_empty() {
-            return Err(ErrorReply::invalid_parameter("Source queue must be configured as a Dead Letter Queue."));
+            return Err(ErrorReply::invalid_parameter(
+                "Source queue must be configured as a Dead Letter Queue.",
+            ));
         }
         let record = TaskRecord {
             id: *Uuid::from_bytes(super::send::new_message_id()?).as_bytes(),
@@ -299,7 +303,11 @@ impl SqsService {
                      given time.",
                 ));
             }
-            if tasks.values().filter(active).filter(|task| task.source.account == record.source.account).count()
+            if tasks
+                .values()
+                .filter(active)
+                .filter(|task| task.source.account == record.source.account)
+                .count()
                 >= ACTIVE_MAX
             {
                 return Err(ErrorReply::new(ErrorCode::OverLimit, "Too many active message move tasks."));
@@ -354,11 +362,15 @@ impl SqsService {
         let id = *handle.task_id.as_bytes();
         let messages_moved = {
             let mut tasks = self.move_tasks.tasks.lock();
-            let task = tasks.get_mut(&id).filter(|task| task.source == handle.source).ok_or_else(|| {
-                ErrorReply::new(ErrorCode::ResourceNotFound, "Task does not exist.")
-            })?;
+            let task = tasks
+                .get_mut(&id)
+                .filter(|task| task.source == handle.source)
+                .ok_or_else(|| ErrorReply::new(ErrorCode::ResourceNotFound, "Task does not exist."))?;
             if task.status != MoveTaskStatus::Running {
-                return Err(ErrorReply::new(ErrorCode::UnsupportedOperation, "Only active tasks can be cancelled."));
+                return Err(ErrorReply::new(
+                    ErrorCode::UnsupportedOperation,
+                    "Only active tasks can be cancelled.",
+                ));
             }
             task.status = MoveTaskStatus::Cancelling;
             task.moved

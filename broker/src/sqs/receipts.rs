@@ -79,7 +79,9 @@ impl SqsService {
         for entry in entries {
             let checked = entry.and_then(|entry| {
                 let receipt = self.receipt(queue, entry.receipt_handle);
-                receipt.map(|r| (entry, r)).map_err(|error| BatchFailure { id: Cow::Borrowed(entry.id), error })
+                receipt
+                    .map(|r| (entry, r))
+                    .map_err(|error| BatchFailure { id: Cow::Borrowed(entry.id), error })
             });
             match checked {
                 Ok((entry, receipt)) => {
@@ -89,14 +91,16 @@ impl SqsService {
                 Err(failure) => failed.push(failure),
             }
         }
-        let settled = if receipts.is_empty() { Vec::new() } else { self.settle(queue, purpose, receipts).await? };
+        let settled =
+            if receipts.is_empty() { Vec::new() } else { self.settle(queue, purpose, receipts).await? };
         let mut successful = Vec::new();
         for (entry, result) in asked.iter().zip(settled) {
             let id = Cow::Borrowed(entry.id);
             match result {
                 Ok(()) => successful.push(id),
                 Err(refusal) => {
-                    let error = of_receipt(refusal, entry.receipt_handle, i64::from(entry.visibility_timeout));
+                    let error =
+                        of_receipt(refusal, entry.receipt_handle, i64::from(entry.visibility_timeout));
                     failed.push(BatchFailure { id, error });
                 }
             }
@@ -123,7 +127,8 @@ impl SqsService {
                 self.shard.ask(|reply| Command::Delete { stream, receipts, reply }).await
             }
             Purpose::ChangeVisibility => {
-                let change = |(receipt, seconds)| VisibilityChange { receipt, timeout_ms: u64::from(seconds) * 1_000 };
+                let change =
+                    |(receipt, seconds)| VisibilityChange { receipt, timeout_ms: u64::from(seconds) * 1_000 };
                 let changes = receipts.into_iter().map(change).collect();
                 self.shard.ask(|reply| Command::ChangeVisibility { stream, changes, reply }).await
             }

@@ -77,7 +77,11 @@ impl SqsService {
                 }
             }
             // Others may be deliverable behind what could not be opened.
-            if none || !failed || (enough && opened.len() >= checked.max_messages) || skip.len() >= UNOPENED_MAX {
+            if none
+                || !failed
+                || (enough && opened.len() >= checked.max_messages)
+                || skip.len() >= UNOPENED_MAX
+            {
                 break;
             }
         }
@@ -130,7 +134,12 @@ impl SqsService {
         }
     }
 
-    async fn open(&self, queue: &Queue, delivery: &Delivery, context: Context<'_>) -> Result<OpenedMessage, OpenFailure> {
+    async fn open(
+        &self,
+        queue: &Queue,
+        delivery: &Delivery,
+        context: Context<'_>,
+    ) -> Result<OpenedMessage, OpenFailure> {
         let caller = context.caller;
         let secure = caller.secure_transport && !caller.access_key_id.is_empty();
         let reuse_period_s = queue.record.settings.reuse_period_seconds();
@@ -190,7 +199,11 @@ impl SqsService {
                     &extension,
                     body,
                 ),
-                attributes: clear.attributes.into_iter().filter(|a| checked.attributes.matches(a.name)).collect(),
+                attributes: clear
+                    .attributes
+                    .into_iter()
+                    .filter(|a| checked.attributes.matches(a.name))
+                    .collect(),
             });
         }
         Ok(encoded(&Response::Received(messages), context))

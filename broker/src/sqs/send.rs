@@ -60,7 +60,8 @@ impl SqsService {
             return Ok(Response::SentBatch { successful: Vec::new(), failed });
         }
         let sent = self.store(&queue, items).await?;
-        let number = |((id, reply), sent): ((_, SentReply), &SentMessage)| (id, numbered(reply, sent, &queue));
+        let number =
+            |((id, reply), sent): ((_, SentReply), &SentMessage)| (id, numbered(reply, sent, &queue));
         Ok(Response::SentBatch { successful: replies.into_iter().zip(&sent).map(number).collect(), failed })
     }
 
@@ -151,8 +152,8 @@ impl SqsService {
     }
 
     fn keyed_hash(&self, parts: &[&[u8]]) -> [u8; 16] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&*self.hash_key).expect("HMAC takes keys of any length (RFC 2104)");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.hash_key)
+            .expect("HMAC takes keys of any length (RFC 2104)");
         for part in parts {
             mac.update(part);
         }

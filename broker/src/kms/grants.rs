@@ -7,19 +7,28 @@ use sealq_crypto::key_store::grant::{Grant, GrantConstraint, GrantName, GrantOpe
 use sealq_crypto::key_store::{Action, KmsError, PageLimits};
 use serde_json::{Map, Value, json};
 
+use super::condition_keys::add_grant;
 use super::{KmsApi, Reply, Subject, grantee, nested, page_of};
 use crate::caller::Caller;
 use crate::embedded_keys::grant_arns;
 
 impl KmsApi {
-    pub(super) async fn create_grant(&self, request: CreateGrant, caller: &Caller, subject: &mut Subject) -> Reply {
-        let none = EncryptionContext::new();
-        let key = self.key(&request.key_id, Action::CreateGrant, caller, &none, subject).await?;
+    pub(super) async fn create_grant(
+        &self,
+        request: CreateGrant,
+        caller: &Caller,
+        subject: &mut Subject,
+    ) -> Reply {
+        subject.parameters = json!({ "keyId": request.key_id, "granteePrincipal": request.grantee });
         let operations = request.operations.iter().map(|name| {
             GrantOperation::from_name(name)
                 .ok_or_else(|| KmsError::Validation(format!("'{name}' is no operation of a grant")))
         });
         let constraint = match (request.context_equals, request.context_subset) {
+            (Some(_), Some(_)) => {
+                let text = "EncryptionContextEquals and EncryptionContextSubset exclude each other.";
+                return Err(KmsError::Validation(text.into()));
+            }
             (Some(pairs), _) => Some(GrantConstraint::Equals(pairs)),
             (None, Some(pairs)) => Some(GrantConstraint::Subset(pairs)),
             (None, None) => None,
@@ -32,10 +41,20 @@ impl KmsApi {
             name: request.name,
             issuing_account: caller.account.to_string(),
         };
+        let key = self.control.read().resolve(&request.key_id, &self.scope(caller), Action::CreateGrant)?;
+        let arns = grant_arns(caller);
+        // A grant that lets its grantee make grants covers no more than it allows itself.
+        let granted = self.control.read().grant_allows_grant(key, &grantee(caller, &arns), &new);
+        let mut keys = self.authorizer.keys(caller);
+        add_grant(&mut keys, &new);
+        self.decide(key, "kms:CreateGrant", caller, &EncryptionContext::new(), granted, &mut keys, subject)?;
+        drop(keys);
         let now_ms = self.clock.now_ms();
         let created = self
             .control
-            .change(|store| store.prepare_create_grant(key, &new, request.dry_run, now_ms, &mut SystemEntropy))
+            .change(|store| {
+                store.prepare_create_grant(key, &new, request.dry_run, now_ms, &mut SystemEntropy)
+            })
             .await?;
         Ok(ReplyBody::new().text("GrantId", &created.grant_id).text("GrantToken", &created.grant_token))
     }
@@ -45,7 +64,8 @@ impl KmsApi {
         self.permit(key, Action::ListGrants, caller, &EncryptionContext::new(), subject)?;
         let page = page_of(PageLimits::GRANTS, &request.page)?;
         let store = self.control.read();
-        let listed = store.list_grants(key, request.grant_id.as_deref(), request.grantee.as_deref(), &page)?;
+        let listed =
+            store.list_grants(key, request.grant_id.as_deref(), request.grantee.as_deref(), &page)?;
         let arn = store.key_arn(key)?;
         let grants: Vec<Value> = listed.entries.iter().map(|grant| shown(grant, &arn)).collect();
         Ok(nested(ReplyBody::new(), "Grants", &grants)?.page(listed.next_marker.as_deref()))
@@ -53,6 +73,11 @@ impl KmsApi {
 
     pub(super) fn list_retirable_grants(&self, request: &ListRetirableGrants, caller: &Caller) -> Reply {
         self.permit_service(caller, "kms:ListRetirableGrants")?;
+        if request.retiring.split(':').nth(4) != Some(&*caller.account) {
+            let reason =
+                format!("User: {} may list the retirable grants of its own account only", caller.arn);
+            return Err(KmsError::AccessDenied { reason });
+        }
         let page = page_of(PageLimits::GRANTS, &request.page)?;
         let store = self.control.read();
         let listed = store.list_retirable_grants(&self.region, &request.retiring, &page);
@@ -61,7 +86,12 @@ impl KmsApi {
         Ok(nested(ReplyBody::new(), "Grants", &grants?)?.page(listed.next_marker.as_deref()))
     }
 
-    pub(super) async fn retire_grant(&self, request: RetireGrant, caller: &Caller, subject: &mut Subject) -> Reply {
+    pub(super) async fn retire_grant(
+        &self,
+        request: RetireGrant,
+        caller: &Caller,
+        subject: &mut Subject,
+    ) -> Reply {
         let id = match (&request.key_id, &request.grant_id) {
             (Some(key), Some(id)) => {
                 Some((self.control.read().resolve(key, &self.scope(caller), Action::RetireGrant)?, id))
@@ -84,7 +114,12 @@ impl KmsApi {
         Ok(ReplyBody::new())
     }
 
-    pub(super) async fn revoke_grant(&self, request: RevokeGrant, caller: &Caller, subject: &mut Subject) -> Reply {
+    pub(super) async fn revoke_grant(
+        &self,
+        request: RevokeGrant,
+        caller: &Caller,
+        subject: &mut Subject,
+    ) -> Reply {
         let none = EncryptionContext::new();
         let key = self.key(&request.key_id, Action::RevokeGrant, caller, &none, subject).await?;
         let id = &request.grant_id;

@@ -1,13 +1,14 @@
 //! Management of keys: life, aliases, policies, tags, rotation, import.
 
-use sealq_api::kms::{CreateKey, KmsRequest, OnKey, ReplyBody};
 use sealq_api::iam::{Policy, PolicyKind};
+use sealq_api::kms::{CreateKey, KmsRequest, OnKey, ReplyBody};
 use sealq_crypto::EncryptionContext;
 use sealq_crypto::entropy::SystemEntropy;
-use sealq_crypto::key_store::lifecycle::NewKey;
-use sealq_crypto::key_store::{Action, KeyId, KeySpec, KeyUsage, KmsError, Origin, PageLimits};
+use sealq_crypto::key_store::{Action, KmsError, PageLimits};
 use serde_json::json;
 
+use super::imports;
+use super::new_key::new_key;
 use super::{KmsApi, Reply, Subject, nested, page_of};
 use crate::authorize::KeyFacts;
 use crate::caller::Caller;
@@ -21,7 +22,9 @@ impl KmsApi {
             KmsRequest::CreateKey(request) => self.create_key(request, caller, subject).await,
             KmsRequest::DescribeKey(OnKey { key_id }) => {
                 if self.control.read().is_unmade_managed_alias(&key_id, &scope) {
-                    self.control.change(|store| store.ensure_managed_key(&scope, now_ms, &mut SystemEntropy)).await?;
+                    self.control
+                        .change(|store| store.ensure_managed_key(&scope, now_ms, &mut SystemEntropy))
+                        .await?;
                     self.audit.managed_key_made(&scope, now_ms).await;
                 }
                 let key = self.key(&key_id, Action::DescribeKey, caller, &none, subject).await?;
@@ -30,7 +33,8 @@ impl KmsApi {
             }
             KmsRequest::ListKeys(request) => {
                 self.permit_service(caller, "kms:ListKeys")?;
-                let listed = self.control.read().list_keys(&scope, &page_of(PageLimits::KEYS, &request.page)?);
+                let listed =
+                    self.control.read().list_keys(&scope, &page_of(PageLimits::KEYS, &request.page)?);
                 Ok(nested(ReplyBody::new(), "Keys", &listed.entries)?.page(listed.next_marker.as_deref()))
             }
             KmsRequest::ListAliases(request) => {
@@ -44,7 +48,8 @@ impl KmsApi {
                 Ok(nested(ReplyBody::new(), "Aliases", &listed.entries)?.page(listed.next_marker.as_deref()))
             }
             KmsRequest::CreateAlias(request) => {
-                let key = self.key(&request.target_key_id, Action::CreateAlias, caller, &none, subject).await?;
+                let key =
+                    self.key(&request.target_key_id, Action::CreateAlias, caller, &none, subject).await?;
                 self.permit_alias(caller, "kms:CreateAlias", &request.alias_name)?;
                 let (name, entropy) = (&request.alias_name, &mut SystemEntropy);
                 self.control
@@ -53,7 +58,8 @@ impl KmsApi {
                 Ok(ReplyBody::new())
             }
             KmsRequest::UpdateAlias(request) => {
-                let key = self.key(&request.target_key_id, Action::UpdateAlias, caller, &none, subject).await?;
+                let key =
+                    self.key(&request.target_key_id, Action::UpdateAlias, caller, &none, subject).await?;
                 self.permit_alias(caller, "kms:UpdateAlias", &request.alias_name)?;
                 let before = self.control.read().alias_target(&scope, &request.alias_name);
                 if let Ok(before) = before {
@@ -86,7 +92,8 @@ impl KmsApi {
                 Ok(ReplyBody::new())
             }
             KmsRequest::UpdateKeyDescription(request) => {
-                let key = self.key(&request.key_id, Action::UpdateKeyDescription, caller, &none, subject).await?;
+                let key =
+                    self.key(&request.key_id, Action::UpdateKeyDescription, caller, &none, subject).await?;
                 let text = &request.description;
                 self.control
                     .mutate(|store| store.prepare_update_description(key, text, &mut SystemEntropy))
@@ -94,13 +101,17 @@ impl KmsApi {
                 Ok(ReplyBody::new())
             }
             KmsRequest::ScheduleKeyDeletion(request) => {
-                let key = self.key(&request.key_id, Action::ScheduleKeyDeletion, caller, &none, subject).await?;
+                let key =
+                    self.key(&request.key_id, Action::ScheduleKeyDeletion, caller, &none, subject).await?;
                 let days = request.pending_window_days;
                 let scheduled = self
                     .control
                     .change(|store| store.prepare_schedule_deletion(key, days, now_ms, &mut SystemEntropy))
                     .await?;
-                tracing::warn!(key = scheduled.key_arn, "a key will be destroyed: what it sealed cannot be read then");
+                tracing::warn!(
+                    key = scheduled.key_arn,
+                    "a key will be destroyed: what it sealed cannot be read then"
+                );
                 Ok(ReplyBody::new()
                     .text("KeyId", &scheduled.key_arn)
                     .date("DeletionDate", scheduled.deletion_at_ms)
@@ -109,8 +120,10 @@ impl KmsApi {
             }
             KmsRequest::CancelKeyDeletion(OnKey { key_id }) => {
                 let key = self.key(&key_id, Action::CancelKeyDeletion, caller, &none, subject).await?;
-                let arn =
-                    self.control.change(|store| store.prepare_cancel_deletion(key, &mut SystemEntropy)).await?;
+                let arn = self
+                    .control
+                    .change(|store| store.prepare_cancel_deletion(key, &mut SystemEntropy))
+                    .await?;
                 Ok(ReplyBody::new().text("KeyId", &arn))
             }
             KmsRequest::GetKeyPolicy(request) => {
@@ -147,7 +160,8 @@ impl KmsApi {
             }
             KmsRequest::ListResourceTags(request) => {
                 let key = self.key(&request.key_id, Action::ListResourceTags, caller, &none, subject).await?;
-                let listed = self.control.read().list_tags(key, &page_of(PageLimits::TAGS, &request.page)?)?;
+                let listed =
+                    self.control.read().list_tags(key, &page_of(PageLimits::TAGS, &request.page)?)?;
                 Ok(nested(ReplyBody::new(), "Tags", &listed.entries)?.page(listed.next_marker.as_deref()))
             }
             request => self.rotate(request, caller, subject).await,
@@ -159,7 +173,8 @@ impl KmsApi {
         let now_ms = self.clock.now_ms();
         match request {
             KmsRequest::EnableKeyRotation(request) => {
-                let key = self.key(&request.key_id, Action::EnableKeyRotation, caller, &none, subject).await?;
+                let key =
+                    self.key(&request.key_id, Action::EnableKeyRotation, caller, &none, subject).await?;
                 let days = request.period_days;
                 self.control
                     .mutate(|store| store.prepare_enable_rotation(key, days, now_ms, &mut SystemEntropy))
@@ -187,15 +202,33 @@ impl KmsApi {
             }
             KmsRequest::RotateKeyOnDemand(OnKey { key_id }) => {
                 let key = self.key(&key_id, Action::RotateKeyOnDemand, caller, &none, subject).await?;
-                let arn =
-                    self.control.change(|store| store.prepare_rotate(key, now_ms, &mut SystemEntropy)).await?;
+                let arn = self
+                    .control
+                    .change(|store| store.prepare_rotate(key, now_ms, &mut SystemEntropy))
+                    .await?;
                 Ok(ReplyBody::new().text("KeyId", &arn))
             }
             KmsRequest::ListKeyRotations(request) => {
                 let key = self.key(&request.key_id, Action::ListKeyRotations, caller, &none, subject).await?;
                 let page = page_of(PageLimits::ROTATIONS, &request.page)?;
                 let listed = self.control.read().list_rotations(key, request.all_material, &page)?;
-                Ok(nested(ReplyBody::new(), "Rotations", &listed.entries)?.page(listed.next_marker.as_deref()))
+                Ok(nested(ReplyBody::new(), "Rotations", &listed.entries)?
+                    .page(listed.next_marker.as_deref()))
+            }
+            KmsRequest::GetParametersForImport(request) => {
+                let key =
+                    self.key(&request.key_id, Action::GetParametersForImport, caller, &none, subject).await?;
+                imports::parameters_for_import(&self.control, key, &request, now_ms).await
+            }
+            KmsRequest::ImportKeyMaterial(request) => {
+                let key =
+                    self.key(&request.key_id, Action::ImportKeyMaterial, caller, &none, subject).await?;
+                imports::import(&self.control, key, &request, now_ms).await
+            }
+            KmsRequest::DeleteImportedKeyMaterial(OnKey { key_id }) => {
+                let key =
+                    self.key(&key_id, Action::DeleteImportedKeyMaterial, caller, &none, subject).await?;
+                imports::delete_material(&self.control, key).await
             }
             other => Err(KmsError::Unsupported { what: other.action().name().into() }),
         }
@@ -211,14 +244,7 @@ impl KmsApi {
             let any = format!("arn:{}:kms:{}:{}:key/new", scope.partition, scope.region, scope.account);
             self.check_policy(policy, &any, request.bypass_lockout_check, caller)?;
         }
-        let new = NewKey {
-            policy: request.policy,
-            description: request.description.unwrap_or_default(),
-            usage: request.key_usage.as_deref().and_then(KeyUsage::from_name),
-            spec: request.key_spec.as_deref().and_then(KeySpec::from_name),
-            origin: request.origin.as_deref().and_then(Origin::from_name),
-            tags: request.tags,
-        };
+        let new = new_key(request)?;
         subject.parameters = json!({ "description": new.description });
         let now_ms = self.clock.now_ms();
         let metadata = self
@@ -247,4 +273,3 @@ impl KmsApi {
         self.authorizer.key_service(caller, action, &arn).map_err(|reason| KmsError::AccessDenied { reason })
     }
 }
-
