@@ -215,7 +215,6 @@ def test_auth_20_secure_transport_cannot_be_forged(sqs, caller, queue):
         assert (reply.status, reply.code()) == (403, "AccessDenied"), reply.text
 
 
-@pytest.mark.xfail(strict=True, reason="queue policies name principals by ARN, not by unique id, so far")
 def test_auth_22_a_user_made_anew_is_another_principal(tmp_path):
     broker = daemon.Broker(tmp_path / "broker", account_settings()).start()
     try:

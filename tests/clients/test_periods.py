@@ -164,7 +164,6 @@ def test_a_deduplication_window_is_five_minutes_long(shifted, clock):
     assert send() != first, "a duplicate does not prolong the window"
 
 
-@pytest.mark.xfail(strict=True, reason="nothing destroys a key when its waiting period ends, so far")
 def test_kms_17_sse_175_a_deleted_key_is_gone_for_good(shifted, clock):
     sqs, kms, url = shifted.client(), shifted.client("kms"), new_queue(shifted)
     key = attributes(sqs, url)["KmsMasterKeyId"]
