@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sealq_api::policy::{ConditionKeys, ConditionValue, Policy, PolicyKind, Principal, Request};
+use sealq_api::iam::{ConditionKeys, ConditionValue, Policy, PolicyKind, Principal, Request};
 
 const KINDS: [PolicyKind; 4] = [PolicyKind::Identity, PolicyKind::Queue, PolicyKind::Key, PolicyKind::Trust];
 
