@@ -189,13 +189,16 @@ impl Policy {
 
     /// ARNs of users, roles and roots that its statements name, for checks when it is written.
     pub fn named_arns(&self) -> impl Iterator<Item = &str> {
-        self.statements.iter().flat_map(|statement| match &statement.principals {
-            Principals::Implied => [].iter(),
-            Principals::Listed(list) | Principals::AllBut(list) => list.iter(),
-        }.filter_map(|pattern| match pattern {
-            PrincipalPattern::Arn(arn) => Some(arn.as_str()),
-            _ => None,
-        }))
+        self.statements.iter().flat_map(|statement| {
+            match &statement.principals {
+                Principals::Implied => [].iter(),
+                Principals::Listed(list) | Principals::AllBut(list) => list.iter(),
+            }
+            .filter_map(|pattern| match pattern {
+                PrincipalPattern::Arn(arn) => Some(arn.as_str()),
+                _ => None,
+            })
+        })
     }
 
     /// Puts unique ids in place of the ARNs of users and roles that `id_of` knows, so that a namesake made later does
@@ -241,7 +244,8 @@ impl Statement {
             return None;
         }
         let named = self.principals.name(&request.principal, self.allow)?;
-        (self.resources.admit(request.resource, request.keys) && self.conditions.hold(request.keys)).then_some(named)
+        (self.resources.admit(request.resource, request.keys) && self.conditions.hold(request.keys))
+            .then_some(named)
     }
 }
 
@@ -263,7 +267,7 @@ impl Principals {
             Self::Listed(list) => list.iter().filter_map(|pattern| pattern.name(principal)).max(),
             Self::AllBut(list) => {
                 let excepted = list.iter().any(|pattern| pattern.name(principal).is_some());
-                (!excepted && !(allow && principal.is_anonymous)).then_some(Named::Everyone)
+                (!(excepted || allow && principal.is_anonymous)).then_some(Named::Everyone)
             }
         }
     }
@@ -273,7 +277,9 @@ impl PrincipalPattern {
     fn name(&self, principal: &Principal<'_>) -> Option<Named> {
         match self {
             Self::Everyone => Some(Named::Everyone),
-            Self::Account(account) if principal.is_anonymous || principal.is_service || account != principal.account => {
+            Self::Account(account)
+                if principal.is_anonymous || principal.is_service || account != principal.account =>
+            {
                 None
             }
             Self::Account(_) => Some(Named::Account),
@@ -282,9 +288,12 @@ impl PrincipalPattern {
             }
             Self::Arn(arn) => (principal.role_arn == Some(arn)).then_some(Named::Itself),
             Self::UniqueId(id) => {
-                (!principal.is_anonymous && !principal.is_service && id == principal.unique_id).then_some(Named::Itself)
+                (!principal.is_anonymous && !principal.is_service && id == principal.unique_id)
+                    .then_some(Named::Itself)
             }
-            Self::Service(service) => (principal.is_service && service == principal.arn).then_some(Named::Itself),
+            Self::Service(service) => {
+                (principal.is_service && service == principal.arn).then_some(Named::Itself)
+            }
             Self::Never => None,
         }
     }

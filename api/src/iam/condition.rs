@@ -53,7 +53,10 @@ enum SetOperator {
 enum Test {
     /// Null: whether the key must be absent.
     Absent(bool),
-    Texts { patterns: Vec<Pattern>, ignore_case: bool },
+    Texts {
+        patterns: Vec<Pattern>,
+        ignore_case: bool,
+    },
     Arns(Vec<Vec<Pattern>>),
     Numbers(Compare, Vec<f64>),
     /// Milliseconds since 1970.
@@ -86,7 +89,13 @@ impl Compare {
 
 impl Conditions {
     /// Adds one `operator: {key: values}` entry. The error says what is wrong with it.
-    pub(super) fn add(&mut self, operator: &str, key: &str, values: &[String], variables: bool) -> Result<(), String> {
+    pub(super) fn add(
+        &mut self,
+        operator: &str,
+        key: &str,
+        values: &[String],
+        variables: bool,
+    ) -> Result<(), String> {
         let (set, rest) = match operator.split_once(':') {
             Some(("ForAllValues", rest)) => (SetOperator::ForAllValues, rest),
             Some(("ForAnyValue", rest)) => (SetOperator::ForAnyValue, rest),
@@ -142,10 +151,13 @@ impl Test {
                 let lower = value.to_lowercase();
                 patterns.iter().any(|pattern| pattern.matches(&lower, keys))
             }
-            Self::Texts { patterns, ignore_case: false } => patterns.iter().any(|pattern| pattern.matches(value, keys)),
+            Self::Texts { patterns, ignore_case: false } => {
+                patterns.iter().any(|pattern| pattern.matches(value, keys))
+            }
             Self::Arns(arns) => arns.iter().any(|parts| {
                 let found: Vec<&str> = value.splitn(6, ':').collect();
-                found.len() == parts.len() && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
+                found.len() == parts.len()
+                    && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
             }),
             Self::Numbers(compare, numbers) => value
                 .trim()
@@ -170,7 +182,10 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         ignore_case: false,
     };
     let ignoring_case = || Test::Texts {
-        patterns: values.iter().map(|value| Pattern::compile(&value.to_lowercase(), false, variables)).collect(),
+        patterns: values
+            .iter()
+            .map(|value| Pattern::compile(&value.to_lowercase(), false, variables))
+            .collect(),
         ignore_case: true,
     };
     let arns = || -> Result<Test, String> {
@@ -180,7 +195,12 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
             if parts.len() == 6 || value == "*" { Ok(parts) } else { Err(format!("'{value}' is no ARN")) }
         });
         let parts: Vec<Vec<Pattern>> = parts.collect::<Result<_, _>>()?;
-        Ok(Test::Arns(parts.into_iter().map(|parts| if parts.len() == 6 { parts } else { vec![parts[0].clone(); 6] }).collect()))
+        Ok(Test::Arns(
+            parts
+                .into_iter()
+                .map(|parts| if parts.len() == 6 { parts } else { vec![parts[0].clone(); 6] })
+                .collect(),
+        ))
     };
     let numbers = |compare| -> Result<Test, String> {
         let parse = |value: &String| value.trim().parse().map_err(|_| format!("'{value}' is no number"));
@@ -191,11 +211,17 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         Ok(Test::Dates(compare, values.iter().map(parse).collect::<Result<_, _>>()?))
     };
     let bools = || -> Result<Vec<bool>, String> {
-        values.iter().map(|value| bool_of(value).ok_or_else(|| format!("'{value}' is neither true nor false"))).collect()
+        values
+            .iter()
+            .map(|value| bool_of(value).ok_or_else(|| format!("'{value}' is neither true nor false")))
+            .collect()
     };
     let networks = || -> Result<Test, String> {
         let parse = |value: &String| {
-            value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from)).map_err(|_| format!("'{value}' is no network"))
+            value
+                .parse::<IpNet>()
+                .or_else(|_| value.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| format!("'{value}' is no network"))
         };
         Ok(Test::Networks(values.iter().map(parse).collect::<Result<_, _>>()?))
     };
@@ -223,7 +249,9 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         "Bool" => (Test::Bools(bools()?), false),
         "BinaryEquals" => {
             let parse = |value: &String| {
-                base64::engine::general_purpose::STANDARD.decode(value).map_err(|_| format!("'{value}' is not base64"))
+                base64::engine::general_purpose::STANDARD
+                    .decode(value)
+                    .map_err(|_| format!("'{value}' is not base64"))
             };
             (Test::Bytes(values.iter().map(parse).collect::<Result<_, _>>()?), false)
         }

@@ -232,10 +232,12 @@ pub fn decide_key(
     if own_account {
         return match (by_key, by_grant) {
             (Some((Named::Session, name)), _) => Decision::allow(vec![name]),
-            (Some((Named::Itself | Named::Everyone, name)), _) | (_, Some((_, name))) => match identity.limit() {
-                None => Decision::allow(vec![name]),
-                Some(reason) => Decision::deny(reason, vec![name]),
-            },
+            (Some((Named::Itself | Named::Everyone, name)), _) | (_, Some((_, name))) => {
+                match identity.limit() {
+                    None => Decision::allow(vec![name]),
+                    Some(reason) => Decision::deny(reason, vec![name]),
+                }
+            }
             // The account root is the account: the policy allows it by naming it.
             (Some((Named::Account, name)), _) if caller.is_root => Decision::allow(vec![name]),
             (Some((Named::Account, by_key)), _) => match (by_identity, identity.limit()) {

@@ -42,7 +42,8 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
         Ok(_) => return Err(PolicyError::Document("a policy is a JSON object".into())),
         Err(error) => return Err(PolicyError::Json(error.to_string())),
     };
-    if let Some(unknown) = document.keys().find(|key| !["Version", "Id", "Statement"].contains(&key.as_str())) {
+    if let Some(unknown) = document.keys().find(|key| !["Version", "Id", "Statement"].contains(&key.as_str()))
+    {
         return Err(PolicyError::Document(format!("unknown element {unknown}")));
     }
     let variables = match document.get("Version") {
@@ -63,12 +64,23 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
         compile_statement(statement, kind, variables)
             .map_err(|reason| PolicyError::Statement { number: at + 1, reason })
     };
-    Ok(Policy { kind, statements: statements.into_iter().enumerate().map(compile).collect::<Result<_, _>>()? })
+    Ok(Policy {
+        kind,
+        statements: statements.into_iter().enumerate().map(compile).collect::<Result<_, _>>()?,
+    })
 }
 
 fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Result<Statement, String> {
     const ELEMENTS: [&str; 10] = [
-        "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition",
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
         "Comment",
     ];
     let Value::Object(elements) = statement else { return Err("a statement is a JSON object".into()) };
@@ -85,8 +97,8 @@ fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Re
         Some("Deny") => false,
         _ => return Err("Effect must be Allow or Deny".into()),
     };
-    let actions = patterns(elements, "Action", "NotAction", false)?
-        .ok_or("Action or NotAction is missing")?;
+    let actions =
+        patterns(elements, "Action", "NotAction", false)?.ok_or("Action or NotAction is missing")?;
     for action in texts(elements, if actions.negated { "NotAction" } else { "Action" })? {
         check_action(&action, kind)?;
     }
@@ -95,7 +107,9 @@ fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Re
         (Some(_), PolicyKind::Trust) => return Err("a trust policy names no resource".into()),
         (Some(resources), _) => resources,
         // The policy's own resource is meant.
-        (None, PolicyKind::Trust) => Patterns { negated: false, any_of: vec![Pattern::compile("*", true, false)] },
+        (None, PolicyKind::Trust) => {
+            Patterns { negated: false, any_of: vec![Pattern::compile("*", true, false)] }
+        }
         (None, _) => return Err("Resource or NotResource is missing".into()),
     };
     Ok(Statement {
@@ -161,7 +175,9 @@ fn principals(elements: &Map<String, Value>, kind: PolicyKind, allow: bool) -> R
     }
     match given {
         (Some(value), None) => Ok(Principals::Listed(principal_list(value)?)),
-        (None, Some(_)) if allow => Err("NotPrincipal with Allow would admit everybody else, anonymous callers too".into()),
+        (None, Some(_)) if allow => {
+            Err("NotPrincipal with Allow would admit everybody else, anonymous callers too".into())
+        }
         (None, Some(value)) => Ok(Principals::AllBut(principal_list(value)?)),
         (Some(_), Some(_)) => Err("Principal and NotPrincipal exclude each other".into()),
         (None, None) => Err("Principal is missing".into()),
@@ -197,7 +213,8 @@ fn aws_principal(text: &str) -> Result<PrincipalPattern, String> {
         return Ok(PrincipalPattern::Account(text.to_owned()));
     }
     let is_unique_id = |text: &str| {
-        (text.starts_with("AIDA") || text.starts_with("AROA")) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+        (text.starts_with("AIDA") || text.starts_with("AROA"))
+            && text.bytes().all(|b| b.is_ascii_alphanumeric())
     };
     if is_unique_id(text) {
         return Ok(PrincipalPattern::UniqueId(text.to_owned()));
@@ -211,7 +228,9 @@ fn aws_principal(text: &str) -> Result<PrincipalPattern, String> {
     }
     match (service, resource.split_once('/')) {
         ("iam", None) if resource == "root" => Ok(PrincipalPattern::Account(account.to_owned())),
-        ("iam", Some(("user" | "role", name))) | ("sts", Some(("assumed-role", name))) if !name.is_empty() => {
+        ("iam", Some(("user" | "role", name))) | ("sts", Some(("assumed-role", name)))
+            if !name.is_empty() =>
+        {
             Ok(PrincipalPattern::Arn(text.to_owned()))
         }
         _ => Err(format!("'{text}' is no principal")),

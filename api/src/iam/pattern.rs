@@ -15,7 +15,10 @@ enum Part {
     Many,
     /// `?`
     One,
-    Variable { key: String, default: Option<String> },
+    Variable {
+        key: String,
+        default: Option<String>,
+    },
 }
 
 /// A text resolved against one request.
@@ -84,12 +87,10 @@ impl Pattern {
                 Part::Text(text) => Piece::Text(text),
                 Part::Many => Piece::Many,
                 Part::One => Piece::One,
-                Part::Variable { key, default } => {
-                    match keys.single(key).or(default.as_deref()) {
-                        Some(value) => Piece::Text(value),
-                        None => return false,
-                    }
-                }
+                Part::Variable { key, default } => match keys.single(key).or(default.as_deref()) {
+                    Some(value) => Piece::Text(value),
+                    None => return false,
+                },
             });
         }
         matches(&pieces, text, false)

@@ -30,11 +30,19 @@ fn user(arn: &str) -> Principal<'_> {
 }
 
 fn anonymous() -> Principal<'static> {
-    Principal { arn: "anonymous", role_arn: None, account: "", unique_id: "", is_service: false, is_anonymous: true }
+    Principal {
+        arn: "anonymous",
+        role_arn: None,
+        account: "",
+        unique_id: "",
+        is_service: false,
+        is_anonymous: true,
+    }
 }
 
 fn queue_policy(statement: &str) -> Policy {
-    Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#), PolicyKind::Queue).unwrap()
+    Policy::parse(&format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#), PolicyKind::Queue)
+        .unwrap()
 }
 
 fn identity_policy(statement: &str) -> Arc<Policy> {
@@ -45,7 +53,12 @@ fn identity_policy(statement: &str) -> Arc<Policy> {
 fn decide(principal: Principal<'_>, identity: &[Arc<Policy>], queue: Option<&Policy>) -> Decision {
     let keys = Keys::default();
     let request = Request { principal, action: "sqs:SendMessage", resource: QUEUE, keys: &keys };
-    let caller = IdentityPolicies { identity, session: &[], boundary: None, is_root: principal.arn.ends_with(":root") };
+    let caller = IdentityPolicies {
+        identity,
+        session: &[],
+        boundary: None,
+        is_root: principal.arn.ends_with(":root"),
+    };
     decide_queue(&request, &caller, queue, "111111111111", true)
 }
 
@@ -85,10 +98,7 @@ fn auth_12_another_account_needs_both_sides() {
 fn auth_13_and_14_an_explicit_deny_wins_over_everything() {
     let allow = identity_policy(r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#);
     let deny = identity_policy(r#"{"Effect":"Deny","Action":"sqs:SendMessage","Resource":"*"}"#);
-    assert_eq!(
-        decide(user(ALICE), &[allow.clone(), deny], None).denial,
-        Some(DenialReason::IdentityDeny)
-    );
+    assert_eq!(decide(user(ALICE), &[allow.clone(), deny], None).denial, Some(DenialReason::IdentityDeny));
     let queue = queue_policy(
         r#"{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"},
            {"Effect":"Deny","Principal":"*","Action":"sqs:SendMessage","Resource":"*"}"#,
@@ -147,7 +157,8 @@ fn auth_24_iam_alone_never_opens_a_key_unless_its_policy_delegates() {
     let key_arn = "arn:aws:kms:us-east-1:111111111111:key/k";
     let keys = Keys::default();
     let request = Request { principal: user(ALICE), action: "kms:Decrypt", resource: key_arn, keys: &keys };
-    let identity = [identity_policy(&format!(r#"{{"Effect":"Allow","Action":"kms:*","Resource":"{key_arn}"}}"#))];
+    let identity =
+        [identity_policy(&format!(r#"{{"Effect":"Allow","Action":"kms:*","Resource":"{key_arn}"}}"#))];
     let alias = [identity_policy(
         r#"{"Effect":"Allow","Action":"kms:*","Resource":"arn:aws:kms:us-east-1:111111111111:alias/a"}"#,
     )];
