@@ -186,6 +186,8 @@ pub(crate) struct Footer {
     /// Two bits a stream: not looked at, good, bad. A section's CRC is checked when it is first used: checking all at
     /// open would read every footer whole.
     checked: Vec<Cell<u8>>,
+    /// The same of the tombstones: they are read a few at a time, by many steps.
+    tombstones_checked: Cell<u8>,
 }
 
 /// What a trailer block held.
@@ -305,6 +307,7 @@ impl Footer {
             directory_at,
             stream_count,
             damaged_copies: 2 - copies.len() as u8,
+            tombstones_checked: Cell::new(UNSEEN),
             checked: vec![Cell::new(UNSEEN); stream_count.min(bytes.len() / STREAM_ENTRY_BYTES)],
         };
         let directory = footer.directory(bytes);
@@ -328,8 +331,12 @@ impl Footer {
     /// Delete frames of the segment; `None` when that part is damaged.
     pub(crate) fn tombstones<'a>(&self, bytes: &'a [u8]) -> Option<&'a [Tombstone]> {
         let found: &[Tombstone] = slice_of(bytes, self.tombstones_at, self.tombstone_count);
-        (found.len() == self.tombstone_count && self.seed.crc(found.as_bytes()) == self.tombstone_crc)
-            .then_some(found)
+        if self.tombstones_checked.get() == UNSEEN {
+            let intact =
+                found.len() == self.tombstone_count && self.seed.crc(found.as_bytes()) == self.tombstone_crc;
+            self.tombstones_checked.set(if intact { GOOD } else { BAD });
+        }
+        (self.tombstones_checked.get() == GOOD).then_some(found)
     }
 
     fn entries<'a>(&self, bytes: &'a [u8], stream: u32) -> &'a [Entry] {
