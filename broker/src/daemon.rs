@@ -38,7 +38,7 @@ use crate::listener::{BindError, Front, FrontLimits, Listener};
 use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
 use crate::queues::{LoadedQueues, Queues};
 use crate::receipt_handle::ReceiptHandles;
-use crate::service::Broker;
+use crate::service::{Broker, RequestMetrics};
 use crate::session::SessionTokens;
 use crate::shard::{Shard, ShardHandle, ShardStatus};
 use crate::signals::{Asked, Signals, Stop};
@@ -48,7 +48,7 @@ use crate::sts::StsService;
 use observer::KeyUses;
 
 /// Catalog key of the principals' unique ids.
-const UNIQUE_IDS_KEY: &[u8] = b"sealq/unique-ids";
+pub(crate) const UNIQUE_IDS_KEY: &[u8] = b"sealq/unique-ids";
 
 /// Bytes of recent groups kept for fresh messages.
 const TAIL_CACHE_BYTES: usize = 16 << 20;
@@ -246,6 +246,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         kms: KmsApi::new(control.clone(), authorizer.clone(), key_audit, clock.clone(), region, partition),
         sts: StsService::new(authenticator.clone(), authorizer, clock.clone()),
         listen: config.listen.clone(),
+        metrics: RequestMetrics::default(),
     });
 
     let front =

@@ -2,15 +2,17 @@
 //!
 //! Told apart as AWS does: by the target header, by the action, by the scope of the signature.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
+use parking_lot::RwLock;
 use sealq_api::error::{ErrorCode, ErrorReply};
-use sealq_api::kms::{KmsErrorName, KmsErrorReply, KmsRequest};
+use sealq_api::kms::{KmsErrorName, KmsErrorReply, KmsRequest, Named};
 use sealq_api::sigv4::{ServiceFamily, SigV4Failure};
 use sealq_api::sqs::queue_url::locate_queue;
 use sealq_api::sqs::{Protocol, WireRequest, find_action, parse};
@@ -27,6 +29,9 @@ use crate::sqs::{Context, SqsService};
 use crate::sts::StsService;
 
 const KMS_TARGET: &str = "TrentService.";
+/// Label of what has no name of its own.
+const UNKNOWN: &str = "unknown";
+
 const STS_ACTIONS: [&str; 3] = ["GetCallerIdentity", "AssumeRole", "GetSessionToken"];
 
 /// Everything that the listeners serve.
@@ -41,14 +46,40 @@ pub struct Broker {
     pub sts: StsService,
     /// Addresses, for the queue URLs handed out.
     pub listen: Listen,
+    /// What is counted of requests.
+    pub metrics: RequestMetrics,
 }
 
 /// A reply, and what the metrics call it.
 struct Answer {
     response: Response<Full<Bytes>>,
-    service: &'static str,
-    action: String,
-    code: String,
+    series: Series,
+}
+
+/// (service, action, code): the labels of a request's metrics. All are names known beforehand, so that a caller cannot
+/// make new series.
+type Series = (&'static str, &'static str, &'static str);
+
+/// The metrics of requests, by series: looking one up costs no allocation.
+#[derive(Default)]
+pub struct RequestMetrics {
+    handles: RwLock<HashMap<Series, (metrics::Counter, metrics::Histogram)>>,
+}
+
+impl RequestMetrics {
+    fn record(&self, series: Series, took: Duration) {
+        if let Some((requests, duration)) = self.handles.read().get(&series) {
+            requests.increment(1);
+            duration.record(took.as_secs_f64());
+            return;
+        }
+        let (service, action, code) = series;
+        let labels = [("service", service), ("action", action), ("code", code)];
+        let handles = (metrics::counter!(REQUESTS, &labels), metrics::histogram!(REQUEST_DURATION, &labels));
+        handles.0.increment(1);
+        handles.1.record(took.as_secs_f64());
+        self.handles.write().insert(series, handles);
+    }
 }
 
 impl Service for Broker {
@@ -59,10 +90,7 @@ impl Service for Broker {
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             answer.response.headers_mut().insert(HeaderName::from_static("x-amzn-requestid"), value);
         }
-        let labels =
-            [("service", answer.service.to_owned()), ("action", answer.action), ("code", answer.code)];
-        metrics::counter!(REQUESTS, &labels).increment(1);
-        metrics::histogram!(REQUEST_DURATION, &labels).record(started.elapsed().as_secs_f64());
+        self.metrics.record(answer.series, started.elapsed());
         answer.response
     }
 }
@@ -96,13 +124,13 @@ impl Broker {
             body: &inbound.body,
         };
         let action = find_action(&wire);
-        let name = action.as_ref().map_or("unknown", |action| action.name()).to_owned();
+        let name = action.as_ref().map_or(UNKNOWN, |action| action.name());
         let replied = match action {
             Ok(_) => self.sqs_reply(&wire, inbound, request_id).await,
             Err(error) => Err(error),
         };
         let (response, code) = match replied {
-            Ok(body) => (reply(StatusCode::OK, protocol.content_type(), body), "200".to_owned()),
+            Ok(body) => (reply(StatusCode::OK, protocol.content_type(), body), "200"),
             Err(error) => {
                 let mut body = Vec::with_capacity(256);
                 error.render(protocol, request_id, &mut body);
@@ -114,10 +142,10 @@ impl Broker {
                 {
                     response.headers_mut().insert(HeaderName::from_static("x-amzn-query-error"), value);
                 }
-                (response, error.code.query_code().to_owned())
+                (response, error.code.query_code())
             }
         };
-        Answer { response, service: "sqs", action: name, code }
+        Answer { response, series: ("sqs", name, code) }
     }
 
     async fn sqs_reply(
@@ -163,18 +191,20 @@ impl Broker {
     }
 
     async fn answer_kms(&self, target: &str, inbound: &Inbound, request_id: &Arc<str>) -> Answer {
-        let name = target.strip_prefix(KMS_TARGET).unwrap_or("").to_owned();
+        let name = match Named::of(target.strip_prefix(KMS_TARGET).unwrap_or("")) {
+            Named::Served(action) => action.name(),
+            Named::Unserved(_) | Named::Unknown => UNKNOWN,
+        };
         let replied = self.kms_reply(target, inbound, request_id).await;
         let (response, code) = match replied {
-            Ok(body) => (reply(StatusCode::OK, sealq_api::kms::CONTENT_TYPE, body), "200".to_owned()),
+            Ok(body) => (reply(StatusCode::OK, sealq_api::kms::CONTENT_TYPE, body), "200"),
             Err(error) => {
                 let status =
                     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                (reply(status, sealq_api::kms::CONTENT_TYPE, error.render()), error.name.as_str().to_owned())
+                (reply(status, sealq_api::kms::CONTENT_TYPE, error.render()), error.name.as_str())
             }
         };
-        let known = code != KmsErrorName::UnknownOperationException.as_str();
-        Answer { response, service: "kms", action: if known { name } else { "unknown".into() }, code }
+        Answer { response, series: ("kms", name, code) }
     }
 
     async fn kms_reply(
@@ -210,15 +240,15 @@ impl Broker {
     fn answer_sts(&self, inbound: &Inbound, request_id: &Arc<str>) -> Answer {
         let action = action_of(inbound).unwrap_or_default();
         let (response, code) = match self.sts_reply(inbound, request_id) {
-            Ok(body) => (reply(StatusCode::OK, "text/xml", body), "200".to_owned()),
+            Ok(body) => (reply(StatusCode::OK, "text/xml", body), "200"),
             Err(error) => {
                 let status =
                     StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                (reply(status, "text/xml", error.render(request_id)), error.code.as_str().to_owned())
+                (reply(status, "text/xml", error.render(request_id)), error.code.as_str())
             }
         };
-        let action = if STS_ACTIONS.contains(&action.as_str()) { action } else { "unknown".into() };
-        Answer { response, service: "sts", action, code }
+        let known = STS_ACTIONS.into_iter().find(|known| *known == action);
+        Answer { response, series: ("sts", known.unwrap_or(UNKNOWN), code) }
     }
 
     fn sts_reply(&self, inbound: &Inbound, request_id: &Arc<str>) -> Result<Vec<u8>, StsErrorReply> {
