@@ -188,7 +188,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
 
     let (region, partition) = (config.identity.region.clone(), config.identity.partition.clone());
     let audit = AuditLog::open(&config.audit_file())?;
-    let key_audit = KeyAudit::new(audit.clone(), clock.clone(), region.clone());
+    let key_audit =
+        KeyAudit::new(audit.clone(), clock.clone(), region.clone(), config.limits.queue_series_max);
     let authorizer = Authorizer::new(clock.clone(), &region);
     let control = Arc::new(KeyControl::new(store, handle.clone()));
     let provider = EmbeddedKeys::new(

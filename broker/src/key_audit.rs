@@ -1,13 +1,17 @@
 //! Audit records of key uses.
 
+use std::sync::Arc;
+
 use sealq_api::kms::ServedAction;
 use sealq_crypto::EncryptionContext;
+use sealq_crypto::encryption_context::QUEUE_ARN_NAME;
 use sealq_crypto::key_store::{KmsError, Scope};
 use serde_json::{Value, json};
 
 use crate::audit::{AuditEvent, AuditLog};
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
+use crate::metrics_exporter::{KMS_CALLS, QueueSeries};
 
 /// Writes key uses to the audit log.
 #[derive(Debug, Clone)]
@@ -15,12 +19,14 @@ pub struct KeyAudit {
     log: AuditLog,
     clock: Clock,
     region: String,
+    series: Arc<QueueSeries>,
 }
 
 impl KeyAudit {
     /// Over the broker's audit log.
-    pub fn new(log: AuditLog, clock: Clock, region: String) -> Self {
-        Self { log, clock, region }
+    /// `series_max`: queues that are counted under their own name.
+    pub fn new(log: AuditLog, clock: Clock, region: String, series_max: usize) -> Self {
+        Self { log, clock, region, series: Arc::new(QueueSeries::new(series_max)) }
     }
 
     /// A use of a key by the broker in the caller's name.
@@ -32,6 +38,7 @@ impl KeyAudit {
         context: &EncryptionContext,
         error: Option<&KmsError>,
     ) {
+        self.count(name, context, error);
         let pairs: serde_json::Map<String, Value> =
             context.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let owner = key_arn.split(':').nth(4).unwrap_or_default().to_owned();
@@ -62,6 +69,22 @@ impl KeyAudit {
             event.recipient_account = owner;
             self.log.note(event).await;
         }
+    }
+
+    /// Counts a call by its queue and outcome.
+    fn count(&self, action: &str, context: &EncryptionContext, error: Option<&KmsError>) {
+        let arn: Vec<&str> = context.get(QUEUE_ARN_NAME).unwrap_or("").split(':').collect();
+        let (account, queue) = match arn[..] {
+            [_, _, _, _, account, name] => (account, self.series.label(account, name)),
+            _ => ("", "_other"),
+        };
+        let labels = [
+            ("account", account.to_owned()),
+            ("queue", queue.to_owned()),
+            ("action", action.to_owned()),
+            ("outcome", error.map_or("ok", KmsError::name).to_owned()),
+        ];
+        metrics::counter!(KMS_CALLS, &labels).increment(1);
     }
 
     /// A call of the key service's API. A change is on disk before its reply.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::engine::command::{Command, Effect, Outcome, Receipt, ReplyToken, Unavailable};
+use crate::engine::command::{Command, Delivery, Effect, Outcome, Receipt, ReplyToken, Unavailable};
 pub use inbox::INBOX_COMMANDS_MAX;
 use inbox::Inbox;
 
@@ -64,13 +64,30 @@ impl ShardHandle {
         if !self.inbox.push(command(Reply(sender))) {
             return Outcome::Unavailable(Unavailable::DiskFull);
         }
+        let mut answer = Answer { receiver, inbox: &self.inbox };
         // The sender is dropped unanswered only when the shard has ended.
-        receiver.await.unwrap_or(Outcome::Unavailable(Unavailable::Poisoned))
+        (&mut answer.receiver).await.unwrap_or(Outcome::Unavailable(Unavailable::Poisoned))
     }
 
     /// Tells the engine something that has no answer. Never refused: such commands undo or cancel.
     pub fn tell(&self, command: Command<Reply>) {
         self.inbox.push_always(command);
+    }
+}
+
+/// An answer on its way. A caller that goes away at the moment it arrives leaves it here unread; messages in it go back
+/// at once.
+struct Answer<'a> {
+    receiver: oneshot::Receiver<Outcome>,
+    inbox: &'a Inbox,
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Outcome::Received(deliveries)) = self.receiver.try_recv() {
+            give_back(self.inbox, &deliveries);
+        }
     }
 }
 
@@ -123,8 +140,8 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
         }
         engine.durable(now_ms, log.durable_lsn(), log, &mut effects);
         engine.settle(now_ms, log, &mut effects);
-        for Effect::Reply(reply, outcome, stream) in effects.drain(..) {
-            deliver(inbox, reply, outcome, stream);
+        for Effect::Reply(reply, outcome, _) in effects.drain(..) {
+            deliver(inbox, reply, outcome);
         }
         if log.poisoned().is_some() && !status.poisoned.swap(true, Ordering::SeqCst) {
             tracing::error!(
@@ -134,8 +151,8 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
         }
         if status.poisoned.load(Ordering::Relaxed) {
             engine.fail_pending(&mut effects);
-            for Effect::Reply(reply, outcome, stream) in effects.drain(..) {
-                deliver(inbox, reply, outcome, stream);
+            for Effect::Reply(reply, outcome, _) in effects.drain(..) {
+                deliver(inbox, reply, outcome);
             }
         }
         if now_ms >= stats_due_ms {
@@ -161,14 +178,16 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
 }
 
 /// Hands an answer over. Messages meant for a caller that has hung up go back at once.
-fn deliver(inbox: &Inbox, reply: Reply, outcome: Outcome, stream: u32) {
-    if let Err(Outcome::Received(deliveries)) = reply.0.send(outcome)
-        && !deliveries.is_empty()
-    {
-        let receipts = deliveries
-            .iter()
-            .map(|d| Receipt { sequence: d.sequence, receive_count: d.receive_count })
-            .collect();
-        inbox.push_always(Command::Unreceive { stream, receipts });
+fn deliver(inbox: &Inbox, reply: Reply, outcome: Outcome) {
+    if let Err(Outcome::Received(deliveries)) = reply.0.send(outcome) {
+        give_back(inbox, &deliveries);
     }
+}
+
+fn give_back(inbox: &Inbox, deliveries: &[Delivery]) {
+    let Some(first) = deliveries.first() else { return };
+    let stream = first.record.stream();
+    let receipts =
+        deliveries.iter().map(|d| Receipt { sequence: d.sequence, receive_count: d.receive_count }).collect();
+    inbox.push_always(Command::Unreceive { stream, receipts });
 }

@@ -10,8 +10,8 @@ use crate::engine::gauges::QueueGauges;
 use crate::envelope::Envelope;
 use crate::metrics_exporter::{
     DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO,
-    KMS_CALLS, KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT,
-    QueueDepth, QueueSeries, SENT_BYTES, SIGNATURES_NOT_REQUIRED,
+    KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT, QueueDepth,
+    QueueSeries, SENT_BYTES, SIGNATURES_NOT_REQUIRED,
 };
 use crate::queues::Queues;
 use crate::shard::ShardStatus;
@@ -86,13 +86,8 @@ impl KeyUseObserver for KeyUses {
         let labels =
             [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
         match key_use {
-            KeyUse::GenerateCall | KeyUse::DecryptCall => {
-                let action = if key_use == KeyUse::GenerateCall { "GenerateDataKey" } else { "Decrypt" };
-                let [account, queue] = labels;
-                let labels =
-                    [account, queue, ("action", action.to_owned()), ("outcome", "called".to_owned())];
-                metrics::counter!(KMS_CALLS, &labels).increment(1);
-            }
+            // Calls are counted with their outcome where they are audited.
+            KeyUse::GenerateCall | KeyUse::DecryptCall => {}
             KeyUse::DataKeyGenerated => metrics::counter!(DATA_KEYS_GENERATED, &labels).increment(1),
             KeyUse::SealingHit | KeyUse::OpeningHit => {
                 metrics::counter!(DATA_KEY_CACHE_HITS, &labels).increment(1);
