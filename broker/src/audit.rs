@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-pub use chain::{AuditError, Chain, ChainReport, verify};
+pub use chain::{AuditError, Chain, ChainReport, files as chain_files, verify};
 
 /// Records that may wait for the writer; a caller beyond it waits.
 pub const BACKLOG_RECORDS_MAX: usize = 16_384;

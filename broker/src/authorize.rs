@@ -79,11 +79,15 @@ impl Authorizer {
     /// # Errors
     /// AccessDenied.
     pub fn account(&self, caller: &Caller, action: Action, resource: &str) -> Result<(), ErrorReply> {
+        denied_as(&self.decide_account(caller, action, resource), caller, action.iam_action(), resource)
+    }
+
+    /// The bare decision of [`Self::account`], for `explain`.
+    pub fn decide_account(&self, caller: &Caller, action: Action, resource: &str) -> Decision {
         let keys = self.keys(caller);
         let request =
             Request { principal: principal(caller), action: action.iam_action(), resource, keys: &keys };
-        let decision = decide_identity(&request, &identity(caller));
-        denied_as(&decision, caller, action.iam_action(), resource)
+        decide_identity(&request, &identity(caller))
     }
 
     /// A key action. `Err` carries the text.

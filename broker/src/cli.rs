@@ -2,8 +2,10 @@
 //!
 //! Data goes to stdout, everything for people to stderr. One file per command; none of them knows another.
 
+pub mod audit;
 pub mod config;
 pub mod env;
+pub mod explain;
 pub mod healthcheck;
 pub mod inspect;
 pub mod kms;
@@ -108,6 +110,14 @@ enum Command {
     /// Shows stored records as they lie; never the plaintext of a sealed body.
     #[command(after_help = "Example:\n  sealq inspect --queue orders --json")]
     Inspect(inspect::Arguments),
+    /// Checks or prints the audit log.
+    #[command(subcommand, after_help = "Example:\n  sealq audit verify --data-dir /var/lib/sealq")]
+    Audit(audit::Action),
+    /// Says whether a request would be allowed, and which statements decide. Ends with 5 when it is denied.
+    #[command(
+        after_help = "Example:\n  sealq explain --principal arn:aws:iam::000000000000:user/alice \\\n    --action sqs:SendMessage --resource arn:aws:sqs:us-east-1:000000000000:orders"
+    )]
+    Explain(explain::Arguments),
     /// Key service: estimates.
     #[command(
         subcommand,
@@ -132,6 +142,8 @@ pub fn run() -> ExitCode {
         Command::Config(action) => config::run(&sources, &action),
         Command::Verify(arguments) => verify::run(&sources, &arguments),
         Command::Inspect(arguments) => inspect::run(&sources, &arguments),
+        Command::Audit(action) => audit::run(&sources, &action),
+        Command::Explain(arguments) => explain::run(&sources, &arguments),
         Command::Kms(action) => kms::run(&action),
     };
     exit.into()

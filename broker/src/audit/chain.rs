@@ -133,17 +133,27 @@ impl Chain {
     }
 }
 
-/// Reads every file of the chain, oldest first.
+/// Reads every file of the chain, oldest first. The current file's last line counts only once it is whole: a running
+/// broker may be writing it, and after a crash it was never acknowledged.
 pub fn verify(path: &Path) -> Result<ChainReport, AuditError> {
     let io = |source| AuditError::Io { path: path.to_owned(), source };
     let mut report = ChainReport { records: 0, broken: Vec::new() };
     let (mut previous, mut expected) = (None::<String>, None::<u64>);
     for file in files(path).map_err(io)? {
-        for (number, line) in BufReader::new(File::open(&file).map_err(io)?).lines().enumerate() {
-            let line = line.map_err(io)?;
-            let mut broken =
-                |what: &str| report.broken.push((file.clone(), number as u64 + 1, what.to_owned()));
-            match serde_json::from_str::<Value>(&line) {
+        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(io)? == 0 {
+                break;
+            }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            } else if file == path {
+                break;
+            }
+            let mut broken = |what: &str| report.broken.push((file.clone(), number, what.to_owned()));
+            match serde_json::from_slice::<Value>(&line) {
                 Err(_) => broken("not a JSON record"),
                 Ok(record) => {
                     let sequence = record["sequence"].as_u64();
@@ -163,7 +173,7 @@ pub fn verify(path: &Path) -> Result<ChainReport, AuditError> {
 }
 
 /// The files of a chain, oldest first; the current one last.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let prefix = path.file_name().map(|name| format!("{}.", name.to_string_lossy())).unwrap_or_default();
     if let Some(dir) = path.parent()
@@ -204,6 +214,6 @@ fn open_append(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-fn hash(line: &str) -> String {
-    hex::encode(Sha256::digest(line.as_bytes()))
+fn hash(line: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(line.as_ref()))
 }

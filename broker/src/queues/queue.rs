@@ -27,7 +27,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(record: QueueRecord, partition: &str, gauges: Arc<QueueGauges>) -> Self {
+    pub(crate) fn new(record: QueueRecord, partition: &str, gauges: Arc<QueueGauges>) -> Self {
         let arn = QueueArn {
             partition: partition.to_owned(),
             region: record.region.clone(),
