@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything for people to stderr. One file per command; none of them knows another.
 
 pub mod audit;
+pub mod backup;
 pub mod config;
 pub mod env;
 pub mod explain;
@@ -110,6 +111,12 @@ enum Command {
     /// Shows stored records as they lie; never the plaintext of a sealed body.
     #[command(after_help = "Example:\n  sealq inspect --queue orders --json")]
     Inspect(inspect::Arguments),
+    /// Copies log and audit log, also of a running broker. Goes on where it was interrupted; holds no key.
+    #[command(after_help = "Example:\n  sealq backup /mnt/backup/sealq --data-dir /var/lib/sealq")]
+    Backup(backup::Arguments),
+    /// Puts a backup into an empty data directory, checking every file's digest.
+    #[command(after_help = "Example:\n  sealq restore /mnt/backup/sealq --data-dir /var/lib/sealq-new")]
+    Restore(backup::Arguments),
     /// Checks or prints the audit log.
     #[command(subcommand, after_help = "Example:\n  sealq audit verify --data-dir /var/lib/sealq")]
     Audit(audit::Action),
@@ -142,6 +149,8 @@ pub fn run() -> ExitCode {
         Command::Config(action) => config::run(&sources, &action),
         Command::Verify(arguments) => verify::run(&sources, &arguments),
         Command::Inspect(arguments) => inspect::run(&sources, &arguments),
+        Command::Backup(arguments) => backup::run(&sources, &arguments),
+        Command::Restore(arguments) => backup::run_restore(&sources, &arguments),
         Command::Audit(action) => audit::run(&sources, &action),
         Command::Explain(arguments) => explain::run(&sources, &arguments),
         Command::Kms(action) => kms::run(&action),
