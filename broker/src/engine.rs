@@ -254,6 +254,11 @@ impl<T: ReplyToken> Engine<T> {
                     out.push(Effect::Reply(waiter.reply, Outcome::Received(deliveries), stream));
                 }
             }
+            for (at_ms, sequence) in queue.ended_holds.drain(..) {
+                if queue.in_flight.get(&sequence).is_none_or(|hold| hold.visible_at_ms != at_ms) {
+                    self.core.timers.cancel(at_ms, Alarm::Visible { stream, sequence });
+                }
+            }
             queue.publish(log);
         }
         // Serving may have moved messages to other queues; those become dirty again when durable.
@@ -413,7 +418,8 @@ impl<T: ReplyToken> Core<T> {
         if moved {
             queue.out_of_order.insert((facts.sent_at_ms, sequence));
         }
-        if first || moved {
+        let oldest_moved = moved && queue.out_of_order.first() == Some(&(facts.sent_at_ms, sequence));
+        if first || oldest_moved {
             self.timers.set(facts.sent_at_ms + queue.rules.retention_ms, Alarm::Expire { stream });
         }
         self.dirty.push(stream);

@@ -84,6 +84,8 @@ pub(super) struct Queue<T> {
     pub(super) attempts: Attempts,
     /// Messages moved in with an older enqueue time than their neighbours: (enqueue time, sequence).
     pub(super) out_of_order: BTreeSet<(u64, u64)>,
+    /// Holds that ended before their time, (deadline, sequence): their alarms are to be taken back.
+    pub(super) ended_holds: Vec<(u64, u64)>,
 }
 
 impl<T> Queue<T> {
@@ -105,21 +107,26 @@ impl<T> Queue<T> {
             dedup: DedupWindow::default(),
             attempts: Attempts::default(),
             out_of_order: BTreeSet::new(),
+            ended_holds: Vec::new(),
         }
     }
 
     /// A delivery takes hold of a message.
     pub(super) fn hold(&mut self, sequence: u64, hold: InFlight) {
-        if self.in_flight.insert(sequence, hold).is_none()
-            && let Schedule::Standard(standard) = &mut self.schedule
-        {
-            standard.hold_group(hold.group_hash);
+        match self.in_flight.insert(sequence, hold) {
+            Some(before) => self.ended_holds.push((before.visible_at_ms, sequence)),
+            None => {
+                if let Schedule::Standard(standard) = &mut self.schedule {
+                    standard.hold_group(hold.group_hash);
+                }
+            }
         }
     }
 
     /// A delivery has ended.
     pub(super) fn release(&mut self, sequence: u64) -> Option<InFlight> {
         let hold = self.in_flight.remove(&sequence)?;
+        self.ended_holds.push((hold.visible_at_ms, sequence));
         if let Schedule::Standard(standard) = &mut self.schedule {
             standard.release_group(hold.group_hash);
         }

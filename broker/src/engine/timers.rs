@@ -1,7 +1,6 @@
 //! The engine's alarm list, ordered by time.
 //!
-//! An entry may outlive its reason: whoever is called checks whether it still applies. So nothing is ever searched for
-//! removal, and a visibility change costs one insert.
+//! An entry may outlive its reason for a while: whoever is called checks whether it still applies.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +23,11 @@ pub(super) struct Timers {
 impl Timers {
     pub(super) fn set(&mut self, at_ms: u64, alarm: Alarm) {
         self.alarms.insert((at_ms, alarm));
+    }
+
+    /// Takes an alarm back: without it, messages that are deleted long before their timeout would leave theirs behind.
+    pub(super) fn cancel(&mut self, at_ms: u64, alarm: Alarm) {
+        self.alarms.remove(&(at_ms, alarm));
     }
 
     /// The next alarm that is due, removed.
@@ -49,6 +53,8 @@ mod tests {
         let mut timers = Timers::default();
         timers.set(30, Alarm::Expire { stream: 1 });
         timers.set(10, Alarm::Visible { stream: 2, sequence: 7 });
+        timers.set(5, Alarm::Expire { stream: 9 });
+        timers.cancel(5, Alarm::Expire { stream: 9 });
         assert_eq!(timers.next_at_ms(), Some(10));
         assert_eq!(timers.pop_due(9), None);
         assert_eq!(timers.pop_due(10), Some((10, Alarm::Visible { stream: 2, sequence: 7 })));
