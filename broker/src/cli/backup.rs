@@ -25,6 +25,8 @@ use crate::audit::chain_files;
 
 /// How often a backup is begun again because the broker removed a file meanwhile.
 const ROUNDS_MAX: usize = 16;
+/// Rounds after which damage in the copy is taken for damage of the log, not for a write that was under way.
+const DAMAGE_ROUNDS: usize = 3;
 /// Where restored files lie until all of them are there.
 const UNFINISHED: &str = "restoring";
 
@@ -145,7 +147,7 @@ fn back_up(config: &Config, dir: &Path) -> Result<(Manifest, VerifyReport), Back
     prepare(config, dir)?;
     // Until there is a new one, this is no finished backup.
     remove(&dir.join(MANIFEST))?;
-    for _ in 0..ROUNDS_MAX {
+    for round in 1..=ROUNDS_MAX {
         let names = log_files(&log)?;
         let audits = chain_files(&config.audit_file()).map_err(at(&config.audit_file()))?;
         let bar = bar(names.len() + audits.len());
@@ -164,6 +166,9 @@ fn back_up(config: &Config, dir: &Path) -> Result<(Manifest, VerifyReport), Back
         let manifest = Manifest { format: manifest::FORMAT, files };
         remove_others(dir, &manifest)?;
         let report = verify(dir, |_| {}).map_err(at(dir))?;
+        if damaged(&report) && round < DAMAGE_ROUNDS {
+            continue;
+        }
         sync_dirs(&[dir.join(LOG_DIRECTORY), dir.join(AUDIT)])?;
         manifest.write(dir).map_err(at(dir))?;
         sync_dirs(&[dir.to_owned()])?;
