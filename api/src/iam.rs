@@ -250,7 +250,11 @@ impl Statement {
 }
 
 impl Patterns {
+    /// A variable without a value makes a negated list match nothing too: the statement does not apply.
     fn admit(&self, text: &str, keys: &dyn ConditionKeys) -> bool {
+        if self.negated && !self.any_of.iter().all(|pattern| pattern.is_resolved(keys)) {
+            return false;
+        }
         self.any_of.iter().any(|pattern| pattern.matches(text, keys)) != self.negated
     }
 

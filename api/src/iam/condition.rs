@@ -125,6 +125,10 @@ impl Condition {
         if let Test::Absent(wanted) = self.test {
             return found.is_none() == wanted;
         }
+        // A variable without a value makes the statement not apply, also where absence or negation would let it.
+        if (self.negated || found.is_none()) && !self.test.is_resolved(keys) {
+            return false;
+        }
         let Some(found) = found else {
             return match self.set {
                 SetOperator::ForAllValues => true,
@@ -144,6 +148,14 @@ impl Condition {
 }
 
 impl Test {
+    fn is_resolved(&self, keys: &dyn ConditionKeys) -> bool {
+        match self {
+            Self::Texts { patterns, .. } => patterns.iter().all(|pattern| pattern.is_resolved(keys)),
+            Self::Arns(arns) => arns.iter().flatten().all(|pattern| pattern.is_resolved(keys)),
+            _ => true,
+        }
+    }
+
     fn matches(&self, value: &str, keys: &dyn ConditionKeys) -> bool {
         match self {
             Self::Absent(_) => false,
@@ -159,10 +171,9 @@ impl Test {
                 found.len() == parts.len()
                     && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
             }),
-            Self::Numbers(compare, numbers) => value
-                .trim()
-                .parse()
-                .is_ok_and(|found: f64| numbers.iter().any(|wanted| compare.holds(found, *wanted))),
+            Self::Numbers(compare, numbers) => {
+                number(value).is_some_and(|found| numbers.iter().any(|wanted| compare.holds(found, *wanted)))
+            }
             Self::Dates(compare, dates) => {
                 date_ms(value).is_some_and(|found| dates.iter().any(|wanted| compare.holds(found, *wanted)))
             }
@@ -203,7 +214,7 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         ))
     };
     let numbers = |compare| -> Result<Test, String> {
-        let parse = |value: &String| value.trim().parse().map_err(|_| format!("'{value}' is no number"));
+        let parse = |value: &String| number(value).ok_or_else(|| format!("'{value}' is no number"));
         Ok(Test::Numbers(compare, values.iter().map(parse).collect::<Result<_, _>>()?))
     };
     let dates = |compare| -> Result<Test, String> {
@@ -293,9 +304,14 @@ fn bool_of(text: &str) -> Option<bool> {
     }
 }
 
+/// A finite number.
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// ISO 8601, or seconds since 1970.
 fn date_ms(text: &str) -> Option<i64> {
-    if let Ok(seconds) = text.parse::<f64>() {
+    if let Some(seconds) = number(text) {
         return Some((seconds * 1_000.0) as i64);
     }
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {

@@ -37,6 +37,7 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
     if text.len() > POLICY_BYTES_MAX {
         return Err(PolicyError::TooLong { bytes: text.len() });
     }
+    serde_json::from_str::<Distinct>(text).map_err(|error| PolicyError::Json(error.to_string()))?;
     let document = match serde_json::from_str(text) {
         Ok(Value::Object(document)) => document,
         Ok(_) => return Err(PolicyError::Document("a policy is a JSON object".into())),
@@ -68,6 +69,66 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
         kind,
         statements: statements.into_iter().enumerate().map(compile).collect::<Result<_, _>>()?,
     })
+}
+
+/// Any JSON whose objects name no member twice: of two, readers take different ones.
+struct Distinct;
+
+impl<'de> serde::Deserialize<'de> for Distinct {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DistinctVisitor)
+    }
+}
+
+struct DistinctVisitor;
+
+impl<'de> serde::de::Visitor<'de> for DistinctVisitor {
+    type Value = Distinct;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_unit<E>(self) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Distinct, A::Error> {
+        while items.next_element::<Distinct>()?.is_some() {}
+        Ok(Distinct)
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Distinct, A::Error> {
+        let mut names = std::collections::BTreeSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if names.contains(&name) {
+                return Err(serde::de::Error::custom(format_args!("{name} is given twice")));
+            }
+            names.insert(name);
+            members.next_value::<Distinct>()?;
+        }
+        Ok(Distinct)
+    }
 }
 
 fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Result<Statement, String> {

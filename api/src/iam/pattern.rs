@@ -76,6 +76,14 @@ impl Pattern {
         Self { parts }
     }
 
+    /// Whether every variable in it has a value.
+    pub(super) fn is_resolved(&self, keys: &dyn ConditionKeys) -> bool {
+        self.parts.iter().all(|part| match part {
+            Part::Variable { key, default } => default.is_some() || keys.single(key).is_some(),
+            Part::Text(_) | Part::Many | Part::One => true,
+        })
+    }
+
     /// Case-sensitive. A variable without a value matches nothing.
     pub(super) fn matches(&self, text: &str, keys: &dyn ConditionKeys) -> bool {
         if let [Part::Many] = self.parts[..] {

@@ -274,6 +274,24 @@ fn what_a_variable_stands_for_is_no_wildcard() {
 }
 
 #[test]
+fn a_variable_without_a_value_ends_the_statement_under_negation_and_absence_too() {
+    let absent = Keys::default();
+    let named = keys(&[("aws:username", &["alice"]), ("k", &["other"])]);
+    for condition in [
+        r#"{"StringNotEquals":{"k":"${aws:username}"}}"#,
+        r#"{"StringEqualsIfExists":{"k":"${aws:username}"}}"#,
+        r#"{"StringNotLike":{"k":"${aws:username}*"}}"#,
+    ] {
+        assert!(!condition_holds(condition, &absent), "{condition}");
+    }
+    assert!(condition_holds(r#"{"StringNotEquals":{"k":"${aws:username}"}}"#, &named));
+    let policy = identity_policy(r#"{"Effect":"Allow","Action":"sqs:*","NotResource":"${aws:username}"}"#);
+    let request =
+        Request { principal: user(ALICE), action: "sqs:SendMessage", resource: QUEUE, keys: &absent };
+    assert!(policy.evaluate(&request).allow.is_none());
+}
+
+#[test]
 fn malformed_documents_are_refused() {
     for text in [
         "",
@@ -290,6 +308,8 @@ fn malformed_documents_are_refused() {
         r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Bogus":1}]}"#,
         r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"StringIs":{"a":"b"}}}]}"#,
         r#"{"Version":"2020-01-01","Statement":[]}"#,
+        r#"{"Statement":[{"Effect":"Deny","Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#,
+        r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"NumericNotEquals":{"a":"NaN"}}}]}"#,
     ] {
         assert!(Policy::parse(text, PolicyKind::Queue).is_err(), "{text}");
     }
