@@ -71,7 +71,7 @@ pub enum OpenFailure {
 }
 
 /// A message's body in clear, on its way to the reply.
-#[derive(Debug)]
+// No Debug: it holds a body in clear.
 pub struct OpenedMessage {
     bytes: Vec<u8>,
     opened: OpenedBody,

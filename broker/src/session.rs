@@ -70,7 +70,7 @@ pub struct Session {
 }
 
 /// Credentials as AssumeRole hands them out.
-#[derive(Debug)]
+// No Debug: it holds a secret.
 pub struct Issued {
     /// `ASIA…`.
     pub access_key_id: String,
