@@ -168,7 +168,8 @@ impl Test {
             }
             Self::Arns(arns) => arns.iter().any(|parts| {
                 let found: Vec<&str> = value.splitn(6, ':').collect();
-                found.len() == parts.len()
+                parts.len() == 6
+                    && found.len() == 6
                     && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
             }),
             Self::Numbers(compare, numbers) => {
@@ -199,17 +200,22 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
             .collect(),
         ignore_case: true,
     };
-    let arns = || -> Result<Test, String> {
+    // A value that is no ARN equals none, which SQS accepts when a policy is set; "unlike any ARN" would always hold.
+    let arns = |negated: bool| -> Result<Test, String> {
         let parts = values.iter().map(|value| {
             let parts: Vec<Pattern> =
                 split_arn(value).into_iter().map(|part| Pattern::compile(part, true, variables)).collect();
-            if parts.len() == 6 || value == "*" { Ok(parts) } else { Err(format!("'{value}' is no ARN")) }
+            if parts.len() == 6 || value == "*" || !negated {
+                Ok((value == "*", parts))
+            } else {
+                Err(format!("'{value}' is no ARN"))
+            }
         });
-        let parts: Vec<Vec<Pattern>> = parts.collect::<Result<_, _>>()?;
+        let parts: Vec<(bool, Vec<Pattern>)> = parts.collect::<Result<_, _>>()?;
         Ok(Test::Arns(
             parts
                 .into_iter()
-                .map(|parts| if parts.len() == 6 { parts } else { vec![parts[0].clone(); 6] })
+                .map(|(any, parts)| if any { vec![parts[0].clone(); 6] } else { parts })
                 .collect(),
         ))
     };
@@ -243,8 +249,8 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         "StringNotEqualsIgnoreCase" => (ignoring_case(), true),
         "StringLike" => (texts(true), false),
         "StringNotLike" => (texts(true), true),
-        "ArnEquals" | "ArnLike" => (arns()?, false),
-        "ArnNotEquals" | "ArnNotLike" => (arns()?, true),
+        "ArnEquals" | "ArnLike" => (arns(false)?, false),
+        "ArnNotEquals" | "ArnNotLike" => (arns(true)?, true),
         "NumericEquals" => (numbers(Compare::Equal)?, false),
         "NumericNotEquals" => (numbers(Compare::Equal)?, true),
         "NumericLessThan" => (numbers(Compare::Less)?, false),
