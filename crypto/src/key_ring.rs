@@ -48,6 +48,9 @@ pub const SEALING_KEYS_MAX: usize = 16_384;
 pub const UNWRAPPED_KEYS_MAX: usize = 16_384;
 /// Most admissions kept.
 pub const ADMISSIONS_MAX: usize = 65_536;
+/// How far behind a key's first moment the clock may stand before the key counts as expired: requests overlap, so the
+/// clock of one may be older than a key that another has just made, but a clock set back must not prolong a period.
+pub const CLOCK_STEP_MAX_MS: u64 = 10_000;
 
 /// Caches data keys in front of a [`KeyService`].
 pub struct KeyRing<S: KeyService> {
@@ -311,7 +314,11 @@ impl<S: KeyService> KeyRing<S> {
 
     /// `Some(false)`: within its period. `Some(true)`: expired, and to be used all the same. `None`: expired.
     fn expiry(&self, now_ms: u64, since_ms: u64, reuse_period_s: u32) -> Option<bool> {
-        if now_ms.saturating_sub(since_ms) < u64::from(reuse_period_s) * 1_000 {
+        let within = match now_ms.checked_sub(since_ms) {
+            Some(age_ms) => age_ms < u64::from(reuse_period_s) * 1_000,
+            None => since_ms - now_ms <= CLOCK_STEP_MAX_MS,
+        };
+        if within {
             return Some(false);
         }
         self.outage.serves_expired(now_ms).then_some(true)

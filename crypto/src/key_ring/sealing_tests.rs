@@ -72,6 +72,16 @@ fn sse_108_use_does_not_prolong_the_period() {
 }
 
 #[test]
+fn a_clock_set_back_ends_the_period_instead_of_prolonging_it() {
+    let (rig, queue) = (Rig::new(), queue(300));
+    let first = rig.send(10_000, "alice", &queue).unwrap();
+    rig.calls();
+    assert!(same_data_key(&first, &rig.send(9_990, "alice", &queue).unwrap()));
+    assert!(!same_data_key(&first, &rig.send(9_989, "alice", &queue).unwrap()));
+    assert_eq!(rig.calls(), [Generate, Decrypt]);
+}
+
+#[test]
 fn sse_110_a_data_key_whose_verifying_decrypt_differs_is_not_used() {
     let (rig, queue) = (Rig::new(), queue(300));
     rig.service().corrupt_decrypt();
