@@ -8,6 +8,7 @@ use crate::record::LeaseState;
 use crate::stream_index::Stream;
 use bincode::config::{Configuration, Fixint, LittleEndian};
 use std::io;
+use std::sync::Arc;
 
 /// Checkpoints that stay on the disk.
 pub(crate) const KEPT: u64 = 2;
@@ -37,14 +38,14 @@ pub(crate) struct Checkpoint {
     pub(crate) streams: Vec<StreamState>,
     pub(crate) catalog: Vec<CatalogState>,
     /// Deleted keys and the segment whose frame says so.
-    pub(crate) catalog_deleted: Vec<(Vec<u8>, u64)>,
+    pub(crate) catalog_deleted: Vec<(Arc<[u8]>, u64)>,
 }
 
 /// One catalog entry.
 #[derive(Debug, PartialEq, bincode::Encode, bincode::Decode)]
 pub(crate) struct CatalogState {
-    pub(crate) key: Vec<u8>,
-    pub(crate) value: Vec<u8>,
+    pub(crate) key: Arc<[u8]>,
+    pub(crate) value: Arc<[u8]>,
     pub(crate) segment: u64,
 }
 
@@ -204,7 +205,7 @@ mod tests {
             segment: 2,
             offset: 4096,
             streams: vec![StreamState::of(3, &stream)],
-            catalog: vec![CatalogState { key: b"k".to_vec(), value: b"v".to_vec(), segment: 1 }],
+            catalog: vec![CatalogState { key: (*b"k").into(), value: (*b"v").into(), segment: 1 }],
             ..Checkpoint::default()
         }
     }

@@ -5,25 +5,33 @@
 //! next sequence. What is needed is staged again verbatim; the file goes only after the copies and a checkpoint
 //! beyond it are durable, and nobody maps it any more.
 
+pub(crate) mod pace;
+
 use crate::error::AppendError;
 use crate::footer::Entry;
 use crate::footer::Tombstone;
 use crate::frame::{FLAG_COPY, FLAG_LEASED, FRAME_HEADER_BYTES, Frame, frame_span};
 use crate::keeper::Job;
 use crate::log::Log;
-use crate::segment::{SegmentState, payload_is_intact};
+use crate::segment::{Segment, SegmentState, payload_is_intact};
 use std::sync::Arc;
 
-/// A segment with at most this part of its size alive is worth copying.
-const SPARSE_PERCENT: u64 = 50;
-/// Bytes copied a step.
-const STEP_BYTES: usize = 256 << 10;
-/// Entries or tombstones looked at a step.
-const STEP_LOOKUPS: usize = 4096;
+/// Bytes copied a step: a commit that carries them takes some tens of microseconds more.
+const STEP_BYTES: usize = 64 << 10;
+/// Entries or tombstones looked at a step, about 0.1 us each.
+const STEP_LOOKUPS: usize = 512;
+/// So far ahead of a step the system is asked to read: a page fault would make every caller wait.
+const READ_AHEAD_BYTES: usize = 2 * STEP_BYTES;
 /// No copying while more than this waits to be written: callers come first.
 const STAGED_BYTES_MAX: usize = 1 << 20;
 /// A segment whose needed tombstones would take more than this part of a segment waits for their targets to go.
 const TOMBSTONE_PERCENT_MAX: u64 = 25;
+/// A log that takes more than this part of what is alive in it is in a hurry to give space back.
+const URGENT_PERCENT: u64 = 180;
+/// Segments beyond it that every log has: the active one, the next one.
+const URGENT_SEGMENTS: u64 = 2;
+/// While callers are served, a checkpoint is written for so many emptied segments at once.
+const CHECKPOINT_DRAINING_MIN: usize = 2;
 
 /// One segment being emptied.
 pub(crate) struct Compaction {
@@ -58,9 +66,15 @@ enum Step {
 }
 
 impl Log {
+    /// Whether a step may be made now, for the callers' sake.
+    pub(crate) fn may_compact(&mut self) -> bool {
+        self.disk.is_deterministic()
+            || (self.staged_bytes() <= STAGED_BYTES_MAX && self.pace.allows(STEP_BYTES))
+    }
+
     /// One bounded step of maintenance.
     pub(crate) fn compact_step(&mut self) {
-        if self.staged_bytes() > STAGED_BYTES_MAX {
+        if !self.may_compact() {
             return;
         }
         let Some(compaction) = self.compaction.take().or_else(|| self.choose_segment()) else {
@@ -82,9 +96,7 @@ impl Log {
             }
             Ok(Step::Blocked) => self.block(segment),
             // No room for copies: after other segments have gone there will be.
-            Err(AppendError::DiskFull | AppendError::TooLarge { .. } | AppendError::Poisoned { .. }) => {
-                self.block(segment);
-            }
+            Err(_) => self.block(segment),
         }
     }
 
@@ -95,22 +107,23 @@ impl Log {
         }
     }
 
-    fn choose_segment(&self) -> Option<Compaction> {
+    fn choose_segment(&mut self) -> Option<Compaction> {
+        let needed: u64 = self.segments.values().map(Segment::needed_bytes).sum();
+        let allowed = needed * URGENT_PERCENT / 100 + URGENT_SEGMENTS * self.options.segment_bytes;
+        self.pace.set_urgent(self.disk_bytes() > allowed);
         let candidates = self
             .segments
             .values()
             .filter(|s| s.state == SegmentState::Sealed && s.blocked_until_retired <= self.retired_count);
         let mut sparsest: Option<(u64, u64)> = None;
         for segment in candidates {
-            let live = segment.live_bytes();
+            let needed = segment.needed_bytes();
             if segment.live_count == 0 {
                 sparsest = Some((0, segment.id));
                 break;
             }
-            if live * 100 <= self.options.segment_bytes * SPARSE_PERCENT
-                && sparsest.is_none_or(|(least, _)| live < least)
-            {
-                sparsest = Some((live, segment.id));
+            if segment.is_sparse() && sparsest.is_none_or(|(least, _)| needed < least) {
+                sparsest = Some((needed, segment.id));
             }
         }
         sparsest.map(|(_, segment)| Compaction { segment, stage: Stage::Count { at: 0, needed: 0 } })
@@ -159,6 +172,9 @@ impl Log {
                 }
                 let Some(next) = found.entries(id).get(entry).copied() else { break };
                 if looked_at >= STEP_LOOKUPS || copied >= STEP_BYTES {
+                    if let Some(mapping) = &found.mapping {
+                        mapping.will_need(next.offset.get() as usize, READ_AHEAD_BYTES);
+                    }
                     return Ok(Step::Continue(Stage::Messages { streams, stream, entry }));
                 }
                 looked_at += 1;
@@ -206,6 +222,8 @@ impl Log {
         frame.lsn = self.next_lsn;
         self.next_lsn += 1;
         let offset = self.open.push(&mut frame, &[payload]);
+        self.copied_in_group += span;
+        self.pace.spend(span);
         if !stream.is_in_active() {
             self.active_streams.push(stream_id);
         }
@@ -240,7 +258,7 @@ impl Log {
     }
 
     fn copy_rest(&mut self, segment: u64) -> Result<Step, AppendError> {
-        let live: Vec<Box<[u8]>> = self
+        let live: Vec<Arc<[u8]>> = self
             .catalog_places
             .iter()
             .filter(|(_, place)| place.segment == segment)
@@ -249,11 +267,10 @@ impl Log {
         for key in live {
             if let Some(value) = self.catalog.get(&key).cloned() {
                 self.stage_catalog(&key, &value)?;
-                self.stage_catalog(&key, &value)?;
             }
         }
         let oldest = self.segments.keys().next().copied();
-        let ends: Vec<Box<[u8]>> = self
+        let ends: Vec<Arc<[u8]>> = self
             .catalog_deleted
             .iter()
             .filter(|(_, place)| **place == segment)
@@ -269,10 +286,13 @@ impl Log {
         let Some(found) = self.segments.get(&segment) else { return Ok(Step::Blocked) };
         for (id, _) in found.index.streams(found.mapping.as_deref()) {
             let Some(stream) = self.streams.get(&id) else { continue };
-            if stream.evidence_segment == segment || stream.mark_segment == segment {
-                let low = stream.liveness.low();
-                self.stage_mark(id, low)?;
-                self.stage_mark(id, low)?;
+            // The end of a closed stream need not be known once nothing of it lies anywhere else.
+            let is_over = stream.liveness.is_closed()
+                && !stream.is_in_active()
+                && stream.runs().iter().all(|run| run.segment() == segment);
+            if !is_over && (stream.evidence_segment == segment || stream.mark_segment == segment) {
+                let (low, next) = (stream.liveness.low(), stream.liveness.next());
+                self.stage_mark(id, low, next)?;
             }
         }
         Ok(Step::Done)
@@ -315,7 +335,12 @@ impl Log {
             }
         }
         self.draining = still_draining;
-        if waits_for_checkpoint {
+        // One checkpoint for several, unless nobody would notice another.
+        let is_worth_it = self.draining.len() >= CHECKPOINT_DRAINING_MIN
+            || self.low_space
+            || self.disk.is_deterministic()
+            || self.pace.is_quiet();
+        if waits_for_checkpoint && is_worth_it {
             self.request_checkpoint();
         }
     }

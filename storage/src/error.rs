@@ -73,6 +73,9 @@ pub enum AppendError {
     /// No room, or less than the free space to keep. Deletes, leases and catalog changes may still go.
     #[error("the disk is full")]
     DiskFull,
+    /// The stream was closed.
+    #[error("the stream is closed")]
+    Closed,
     /// It could not be read back.
     #[error("{bytes} bytes, at most {max_bytes} fit")]
     TooLarge {

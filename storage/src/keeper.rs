@@ -3,7 +3,7 @@
 //! One thread a log, jobs in order. On a deterministic disk every job runs at once on the calling thread. Knows file
 //! names and nothing of what the bytes mean.
 
-use crate::checkpoint::{self, TEMPORARY_NAME};
+use crate::checkpoint::{self, Checkpoint, TEMPORARY_NAME};
 use crate::disk::{Disk, DiskFile};
 use crate::footer::EncodedFooter;
 use crate::frame::BLOCK_BYTES;
@@ -27,8 +27,8 @@ pub(crate) enum Job {
     Retire { id: u64, keep: bool },
     /// Removes a retired file.
     Discard { id: u64 },
-    /// Writes checkpoint `number` and removes the ones before `oldest_kept`.
-    Checkpoint { number: u64, bytes: Vec<u8> },
+    /// Encodes and writes checkpoint `number`, and removes older ones than are kept.
+    Checkpoint { number: u64, state: Box<Checkpoint> },
 }
 
 pub(crate) enum Outcome {
@@ -126,8 +126,8 @@ fn run(disk: &dyn Disk, job: Job) -> Outcome {
             let result = disk.remove(&retired_name(id)).and_then(|()| disk.sync_directory());
             Outcome::Discarded { id, result }
         }
-        Job::Checkpoint { number, bytes } => {
-            Outcome::CheckpointWritten { number, result: write_checkpoint(disk, number, &bytes) }
+        Job::Checkpoint { number, state } => {
+            Outcome::CheckpointWritten { number, result: write_checkpoint(disk, number, &state) }
         }
     }
 }
@@ -173,9 +173,10 @@ fn seal(
     file.map()
 }
 
-fn write_checkpoint(disk: &dyn Disk, number: u64, bytes: &[u8]) -> io::Result<()> {
+fn write_checkpoint(disk: &dyn Disk, number: u64, state: &Checkpoint) -> io::Result<()> {
+    let bytes = state.encode().ok_or(io::ErrorKind::FileTooLarge)?;
     let file = disk.create(TEMPORARY_NAME, 0)?;
-    file.write_at(bytes, 0)?;
+    file.write_at(&bytes, 0)?;
     file.sync()?;
     disk.rename(TEMPORARY_NAME, &checkpoint::name(number))?;
     disk.sync_directory()?;

@@ -3,8 +3,11 @@
 //! Everything below the low watermark is dead; above it, chunks of 4,096 sequences hold a bitmap only when some, but
 //! not all, of them are dead. Knows no location, no lease and no disk.
 
+use crate::frame::U48_MAX;
 use std::collections::BTreeMap;
 
+/// Frames have 48 bits for a sequence. A stream whose next sequence this is takes no more messages: it is closed.
+pub(crate) const SEQUENCE_END: u64 = U48_MAX;
 /// Sequences a chunk.
 pub(crate) const CHUNK_SEQUENCES: u64 = 4096;
 const CHUNK_WORDS: usize = (CHUNK_SEQUENCES / 64) as usize;
@@ -58,8 +61,17 @@ impl Liveness {
         sequence
     }
 
-    /// Brings `sequence` to life; sequences between the end and it were never seen and are dead.
+    /// Whether the stream has given out its last sequence.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.next >= SEQUENCE_END
+    }
+
+    /// Brings `sequence` to life; sequences between the end and it were never seen and are dead. A closed stream stays
+    /// as it is.
     pub(crate) fn insert(&mut self, sequence: u64) {
+        if self.is_closed() || sequence >= SEQUENCE_END {
+            return;
+        }
         if sequence >= self.next {
             self.skip_to(sequence);
             self.push();
@@ -76,8 +88,16 @@ impl Liveness {
         }
     }
 
+    /// Kills everything below `below` and raises the next sequence to `next`, in this order: what a purge of a stream
+    /// whose end was lost leaves must not be filled up first.
+    pub(crate) fn purge(&mut self, below: u64, next: u64) {
+        self.kill_below(below);
+        self.skip_to(next);
+    }
+
     /// Raises the next sequence; what lies between is dead.
     pub(crate) fn skip_to(&mut self, next: u64) {
+        let next = next.min(SEQUENCE_END);
         if next <= self.next {
             return;
         }
@@ -296,6 +316,22 @@ mod tests {
         }
         assert!(liveness.chunks.values().filter(|chunk| matches!(chunk, Chunk::Holes(_))).count() <= 2);
         assert_eq!(liveness.next_live(2), Some(100_000));
+    }
+
+    #[test]
+    fn a_closed_stream_holds_nothing_and_takes_nothing() {
+        let mut liveness = Liveness::starting_at(1);
+        for _ in 0..10_000 {
+            liveness.push();
+        }
+        liveness.kill(5000);
+        liveness.purge(SEQUENCE_END, SEQUENCE_END);
+        assert!(liveness.is_closed());
+        liveness.insert(7);
+        liveness.insert(SEQUENCE_END);
+        liveness.skip_to(u64::MAX);
+        assert_eq!((liveness.live(), liveness.low(), liveness.next()), (0, SEQUENCE_END, SEQUENCE_END));
+        assert!(liveness.chunks.is_empty());
     }
 
     #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::aligned_buffer::AlignedBuffer;
 use crate::checkpoint::{CatalogState, Checkpoint, StreamState};
 use crate::commit::{Committed, Committer, GroupWrite, InlineCommitter, ThreadCommitter};
 use crate::compaction::Compaction;
+use crate::compaction::pace::Pace;
 use crate::disk::{Disk, DiskFile, RealDisk};
 use crate::error::{AppendError, LogError, OpenError};
 use crate::group::Group;
@@ -32,6 +33,9 @@ use std::time::{Duration, Instant};
 
 /// Directory of the log below the data directory.
 pub const LOG_DIRECTORY: &str = "log";
+
+/// How soon compaction that waits for its turn looks again.
+const COMPACTION_PAUSE: Duration = Duration::from_millis(2);
 
 /// Which engine writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,8 +128,8 @@ pub(crate) enum Spare {
 pub(crate) struct Checkpoints {
     /// Of the newest file ever begun.
     pub(crate) number: u64,
-    /// Encoded, waiting for its LSN to be durable.
-    pub(crate) waiting: Option<(u64, u64, Vec<u8>)>,
+    /// Waiting for its LSN to be durable.
+    pub(crate) waiting: Option<Box<Checkpoint>>,
     /// LSN and segment of the one being written.
     pub(crate) writing: Option<(u64, u64)>,
     /// LSN and segment of the newest on disk.
@@ -163,9 +167,9 @@ pub struct Log {
     /// Next sequences that Purge frames in the active segment prove.
     pub(crate) active_marks: BTreeMap<u32, u64>,
     pub(crate) sequence_floor: u64,
-    pub(crate) catalog: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    pub(crate) catalog_places: BTreeMap<Box<[u8]>, CatalogPlace>,
-    pub(crate) catalog_deleted: BTreeMap<Box<[u8]>, u64>,
+    pub(crate) catalog: BTreeMap<Arc<[u8]>, Arc<[u8]>>,
+    pub(crate) catalog_places: BTreeMap<Arc<[u8]>, CatalogPlace>,
+    pub(crate) catalog_deleted: BTreeMap<Arc<[u8]>, u64>,
     tail: TailCache,
     poisoned: Option<String>,
     pub(crate) low_space: bool,
@@ -174,6 +178,11 @@ pub struct Log {
     space_checked: Instant,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) compaction: Option<Compaction>,
+    pub(crate) pace: Pace,
+    /// Bytes of the open group that compaction put there.
+    pub(crate) copied_in_group: usize,
+    /// When the log last went on to a new segment.
+    pub(crate) rolled: Instant,
     /// Emptied segments that wait for durability, a checkpoint or the last reader.
     pub(crate) draining: Vec<u64>,
     /// Something changed that may give maintenance work.
@@ -302,6 +311,9 @@ impl Log {
             space_checked: Instant::now(),
             checkpoints: recovered.checkpoints,
             compaction: None,
+            pace: Pace::new(),
+            copied_in_group: 0,
+            rolled: Instant::now(),
             draining: Vec::new(),
             maintenance_due: true,
             retired_count: 0,
@@ -361,11 +373,14 @@ impl Log {
         if self.turn()? {
             return Ok(());
         }
-        // A step of compaction that only looked staged nothing that could end the wait.
-        let timeout = if self.compaction.is_some() && self.in_flight.is_none() {
+        // A step of compaction that only looked staged nothing that could end the wait; one that has to wait for its
+        // turn comes back soon.
+        let timeout = if self.in_flight.is_some() || (self.compaction.is_none() && !self.maintenance_due) {
+            timeout
+        } else if self.may_compact() {
             Some(Duration::ZERO)
         } else {
-            timeout
+            Some(timeout.unwrap_or(COMPACTION_PAUSE).min(COMPACTION_PAUSE))
         };
         self.committer.wait(timeout).map_err(LogError::Wait)?;
         self.turn().map(drop)
@@ -412,16 +427,21 @@ impl Log {
 
     /// The log in numbers. Walks streams and segments: for scrapes, not for every request.
     pub fn stats(&self) -> LogStats {
-        let spare_files = self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
-        let segment_bytes: u64 = self.segments.values().map(|segment| segment.size_bytes).sum();
         LogStats {
             segments: self.segments.len() as u64,
             live_bytes: self.segments.values().map(Segment::live_bytes).sum(),
-            disk_bytes: segment_bytes + spare_files as u64 * self.options.segment_bytes,
+            disk_bytes: self.disk_bytes(),
             live_messages: self.streams.values().map(|s| s.liveness.live()).sum(),
             quarantined: self.quarantined,
             disk_full: self.refuses_messages(),
         }
+    }
+
+    /// Bytes that the segment files take, spare and retired ones included.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let spare_files = self.retired.len() + usize::from(matches!(self.spare, Spare::Ready(..)));
+        let in_use: u64 = self.segments.values().map(|segment| segment.size_bytes).sum();
+        in_use + spare_files as u64 * self.options.segment_bytes
     }
 
     /// One round of everything that does not block. Whether something completed.
@@ -493,7 +513,8 @@ impl Log {
         }
     }
 
-    /// Encodes the present state; it is written once every frame in it is durable.
+    /// Takes a picture of the present state, which shares what is large; it is encoded and written on the keeper's
+    /// thread once every frame in it is durable.
     pub(crate) fn request_checkpoint(&mut self) {
         if self.checkpoints.waiting.is_some() || self.checkpoints.writing.is_some() || self.poisoned.is_some()
         {
@@ -513,21 +534,18 @@ impl Log {
                 .catalog
                 .iter()
                 .map(|(key, value)| CatalogState {
-                    key: key.to_vec(),
-                    value: value.to_vec(),
+                    key: Arc::clone(key),
+                    value: Arc::clone(value),
                     segment: self.catalog_places.get(key).map_or(0, |place| place.segment),
                 })
                 .collect(),
             catalog_deleted: self
                 .catalog_deleted
                 .iter()
-                .map(|(key, segment)| (key.to_vec(), *segment))
+                .map(|(key, segment)| (Arc::clone(key), *segment))
                 .collect(),
         };
-        match state.encode() {
-            Some(bytes) => self.checkpoints.waiting = Some((lsn, self.active, bytes)),
-            None => self.checkpoints.last_error = Some(io::ErrorKind::FileTooLarge.into()),
-        }
+        self.checkpoints.waiting = Some(Box::new(state));
         self.write_waiting_checkpoint();
     }
 
@@ -535,12 +553,10 @@ impl Log {
         if self.checkpoints.writing.is_some() {
             return;
         }
-        if let Some((lsn, segment, bytes)) =
-            self.checkpoints.waiting.take_if(|(lsn, ..)| *lsn <= self.durable)
-        {
+        if let Some(state) = self.checkpoints.waiting.take_if(|state| state.lsn <= self.durable) {
             self.checkpoints.number += 1;
-            self.checkpoints.writing = Some((lsn, segment));
-            self.keeper.submit(Job::Checkpoint { number: self.checkpoints.number, bytes });
+            self.checkpoints.writing = Some((state.lsn, state.segment));
+            self.keeper.submit(Job::Checkpoint { number: self.checkpoints.number, state });
         }
     }
 

@@ -37,6 +37,17 @@ impl Mapping {
         Self(Source::Owned(bytes))
     }
 
+    /// Asks the system to have `len` bytes from `offset` on in memory soon. Only a hint: what goes wrong is left to the
+    /// read.
+    pub(crate) fn will_need(&self, offset: usize, len: usize) {
+        if let Source::Mapped(map) = &self.0
+            && offset < map.len()
+        {
+            let len = len.min(map.len() - offset);
+            let _ = map.advise_range(memmap2::Advice::WillNeed, offset, len);
+        }
+    }
+
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {

@@ -62,9 +62,9 @@ pub(crate) struct Recovered {
     pub(crate) next_lsn: u64,
     pub(crate) next_segment: u64,
     pub(crate) streams: HashMap<u32, Stream>,
-    pub(crate) catalog: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    pub(crate) catalog_places: BTreeMap<Box<[u8]>, CatalogPlace>,
-    pub(crate) catalog_deleted: BTreeMap<Box<[u8]>, u64>,
+    pub(crate) catalog: BTreeMap<Arc<[u8]>, Arc<[u8]>>,
+    pub(crate) catalog_places: BTreeMap<Arc<[u8]>, CatalogPlace>,
+    pub(crate) catalog_deleted: BTreeMap<Arc<[u8]>, u64>,
     pub(crate) sequence_floor: u64,
     pub(crate) quarantined: u64,
     /// Messages of the last group whose header stands and whose payload does not.

@@ -3,7 +3,7 @@
 //! Knows nothing of streams; what the frames mean is for recovery and compaction to say.
 
 use crate::disk::DiskFile;
-use crate::footer::{Entry, Footer, FooterFound, SegmentIndex, Tombstone};
+use crate::footer::{ENTRY_BYTES, Entry, Footer, FooterFound, SegmentIndex, Tombstone};
 use crate::frame::{BLOCK_BYTES, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
 use crate::group::GROUP_BYTES_MAX;
 use crate::mapping::Mapping;
@@ -22,6 +22,11 @@ pub(crate) const SEGMENT_BYTES_MIN: u64 = 32 << 10;
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 
 const MAGIC: [u8; 8] = *b"SEALQSEG";
+/// A segment of which at most this part is needed is worth copying. Disk use is at most its inverse, 1.7 times what is
+/// alive, and 1.5 bytes are copied for each byte that is given back.
+const SPARSE_PERCENT: u64 = 60;
+/// Messages are large when less than so many fit into a segment.
+const LARGE_PART: u64 = 10;
 /// The header stands twice in its block, so that one flipped byte leaves a good one.
 const HEADER_COPY_BYTES: usize = BLOCK_BYTES / 2;
 const FLAG_AFTER_OPEN: u64 = 1;
@@ -283,6 +288,23 @@ impl Segment {
                 (u128::from(self.message_bytes) * u128::from(self.live_count) / u128::from(count)) as u64
             }
         }
+    }
+
+    /// What its live messages would take elsewhere, index included.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        self.live_bytes() + self.live_count * ENTRY_BYTES as u64
+    }
+
+    /// Whether copying what is alive gives enough space back. Of a file that was closed before it was full the unused
+    /// end counts as well, unless its messages are so large that no other file would hold them better.
+    pub(crate) fn is_sparse(&self) -> bool {
+        let mean = self.message_bytes / self.message_count.max(1);
+        let held = if mean.saturating_mul(LARGE_PART) <= self.size_bytes {
+            self.size_bytes
+        } else {
+            self.frames_end - FRAMES_START + self.message_count * ENTRY_BYTES as u64
+        };
+        self.live_count == 0 || self.needed_bytes() * 100 <= held * SPARSE_PERCENT
     }
 
     pub(crate) fn note_message(&mut self, frame: &Frame) {

@@ -5,6 +5,7 @@
 //! deleted is gone.
 
 mod model;
+mod space;
 
 use crate::disk::SimDisk;
 use crate::{

@@ -10,12 +10,14 @@ use crate::frame::{
     encode_prelude, frame_span,
 };
 use crate::group::{Group, PAD_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::liveness::SEQUENCE_END;
 use crate::record::{Lease, LeaseState, Lsn, NewMessage, Staged};
 use crate::segment::{FRAMES_START, Segment, SegmentHeader, SegmentState};
 use crate::stream_index::Stream;
 use crate::tail_cache::SLACK_FACTOR;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
 /// The group that starts a segment: it carries the segment's header, so that a segment and its first frames become
@@ -37,7 +39,8 @@ impl Log {
     /// Stages a message at the end of its stream.
     ///
     /// # Errors
-    /// [`AppendError::DiskFull`] below the free space to keep, [`AppendError::TooLarge`], [`AppendError::Poisoned`].
+    /// [`AppendError::DiskFull`] below the free space to keep, [`AppendError::TooLarge`], [`AppendError::Closed`],
+    /// [`AppendError::Poisoned`].
     pub fn put_message(&mut self, m: NewMessage<'_>) -> Result<Staged, AppendError> {
         self.check_appendable()?;
         if self.refuses_messages() {
@@ -58,6 +61,9 @@ impl Log {
         }
         let floor = self.sequence_floor;
         let stream = self.streams.entry(m.stream).or_insert_with(|| Stream::starting_at(floor));
+        if stream.liveness.is_closed() {
+            return Err(AppendError::Closed);
+        }
         let sequence = stream.liveness.push();
         let mut frame = Frame {
             flags,
@@ -148,12 +154,39 @@ impl Log {
         if below <= found.liveness.low() {
             return Ok(Lsn(self.next_lsn - 1));
         }
-        // Twice, because one damaged frame must not bring a whole queue back.
-        self.stage_mark(stream, below)?;
-        let lsn = self.stage_mark(stream, below)?;
+        let next = found.liveness.next();
+        let lsn = self.stage_mark(stream, below, next)?;
         self.forget_below(stream, below);
         self.maintenance_due = true;
         Ok(lsn)
+    }
+
+    /// Stages the end of a stream: of all its messages, and of its number, which must never be given out again. The
+    /// log forgets it when no segment holds anything of it.
+    ///
+    /// # Errors
+    /// [`AppendError::Poisoned`]; [`AppendError::DiskFull`] when even the reserve is used up.
+    pub fn put_close(&mut self, stream: u32) -> Result<Lsn, AppendError> {
+        self.check_appendable()?;
+        if self.streams.get(&stream).is_none_or(|found| found.liveness.is_closed()) {
+            return Ok(Lsn(self.next_lsn - 1));
+        }
+        let lsn = self.stage_mark(stream, SEQUENCE_END, SEQUENCE_END)?;
+        self.forget_below(stream, SEQUENCE_END);
+        if let Some(found) = self.streams.get_mut(&stream) {
+            found.liveness.skip_to(SEQUENCE_END);
+        }
+        self.forget_closed(stream);
+        self.maintenance_due = true;
+        Ok(lsn)
+    }
+
+    /// A closed stream of which no segment holds a message any more needs no place in memory.
+    pub(crate) fn forget_closed(&mut self, stream: u32) {
+        let is_over = |s: &Stream| s.liveness.is_closed() && s.runs().is_empty() && !s.is_in_active();
+        if self.streams.get(&stream).is_some_and(is_over) {
+            self.streams.remove(&stream);
+        }
     }
 
     /// Stages a catalog entry.
@@ -164,8 +197,6 @@ impl Log {
     pub fn put_catalog(&mut self, key: &[u8], value: &[u8]) -> Result<Lsn, AppendError> {
         self.check_appendable()?;
         self.check_size(key.len() + value.len(), key.len())?;
-        // Twice, because one damaged frame must not cost a queue or a key.
-        self.stage_catalog(key, value)?;
         let lsn = self.stage_catalog(key, value)?;
         self.catalog.insert(key.into(), value.into());
         Ok(lsn)
@@ -182,7 +213,6 @@ impl Log {
             return Ok(Lsn(self.next_lsn - 1));
         }
         self.catalog_places.remove(key);
-        self.stage_catalog_delete(key)?;
         self.stage_catalog_delete(key)
     }
 
@@ -208,8 +238,10 @@ impl Log {
         }
     }
 
+    /// Twice, because one damaged frame must not cost a queue or a key.
     pub(crate) fn stage_catalog(&mut self, key: &[u8], value: &[u8]) -> Result<Lsn, AppendError> {
         let mut frame = Frame { extension_len: key.len() as u16, ..Frame::bare(Kind::CatalogPut) };
+        self.stage(&mut frame, &[key, value])?;
         let lsn = self.stage(&mut frame, &[key, value])?;
         self.catalog_places.insert(key.into(), CatalogPlace { segment: self.active });
         self.catalog_deleted.remove(key);
@@ -218,17 +250,17 @@ impl Log {
 
     pub(crate) fn stage_catalog_delete(&mut self, key: &[u8]) -> Result<Lsn, AppendError> {
         let mut frame = Frame { extension_len: key.len() as u16, ..Frame::bare(Kind::CatalogDelete) };
+        self.stage(&mut frame, &[key])?;
         let lsn = self.stage(&mut frame, &[key])?;
         self.catalog_deleted.insert(key.into(), self.active);
         Ok(lsn)
     }
 
-    /// A Purge frame: everything below `below` is dead, and the stream's next sequence is what it is now.
-    pub(crate) fn stage_mark(&mut self, stream: u32, below: u64) -> Result<Lsn, AppendError> {
-        let Some(next) = self.streams.get(&stream).map(|s| s.liveness.next()) else {
-            return Ok(Lsn(self.next_lsn - 1));
-        };
+    /// A Purge frame: everything below `below` is dead, and the stream's next sequence is `next`. Twice, because one
+    /// damaged frame must not bring a whole queue back.
+    pub(crate) fn stage_mark(&mut self, stream: u32, below: u64, next: u64) -> Result<Lsn, AppendError> {
         let mut frame = Frame { stream, sequence: below, group_hash: next, ..Frame::bare(Kind::Purge) };
+        self.stage(&mut frame, &[])?;
         let lsn = self.stage(&mut frame, &[])?;
         self.active_marks.insert(stream, next);
         if let Some(found) = self.streams.get_mut(&stream) {
@@ -290,13 +322,10 @@ impl Log {
 
     pub(crate) fn note_dead(&mut self, segment: u64, count: u64) {
         if let Some(segment) = self.segments.get_mut(&segment) {
-            let half = segment.message_count / 2;
-            let before = segment.live_count;
-            segment.live_count = before.saturating_sub(count);
-            let sealed = segment.state == SegmentState::Sealed;
-            if sealed && (segment.live_count == 0 || (before > half && segment.live_count <= half)) {
-                self.maintenance_due = true;
-            }
+            let was_sparse = segment.is_sparse();
+            segment.live_count = segment.live_count.saturating_sub(count);
+            let becomes = segment.live_count == 0 || (!was_sparse && segment.is_sparse());
+            self.maintenance_due |= becomes && segment.state == SegmentState::Sealed;
         }
     }
 
@@ -364,6 +393,9 @@ impl Log {
         active.frames_end = self.open.end();
         active.last_lsn = lsn;
         let len = self.open.buffer.len();
+        self.pace
+            .note_callers((len - FRAMES_START.min(len as u64) as usize).saturating_sub(self.copied_in_group));
+        self.copied_in_group = 0;
         let next = Group::new(active.id, active.seed, active.frames_end, self.tail.buffer(len + len / 4));
         let group = std::mem::replace(&mut self.open, next);
         // A buffer that is mostly empty would fill the cache with nothing.
@@ -413,6 +445,7 @@ impl Log {
         self.segments.insert(id, segment);
         self.active = id;
         self.active_entries = 0;
+        self.rolled = Instant::now();
         self.prepare_spare();
         self.note_roll();
         Ok(())

@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 const SPACE_CHECK_PERIOD: Duration = Duration::from_millis(500);
 /// Retired files kept for use again; more than this are removed.
 const RETIRED_KEPT_MAX: usize = 3;
+/// A log of fewer segments keeps fewer: one for so many.
+const SEGMENTS_PER_RETIRED: usize = 8;
+/// Once no segment was begun for so long, retired files are removed.
+const RETIRED_IDLE: Duration = Duration::from_secs(10);
 /// A checkpoint at least every so many segments: bounds what a start has to read.
 const CHECKPOINT_SEGMENTS: u64 = 4;
 
@@ -46,6 +50,18 @@ impl Log {
         self.low_space = low;
         if matches!(self.spare, Spare::Failed | Spare::None) && (!low || !self.retired.is_empty()) {
             self.prepare_spare();
+        }
+        // A file that is being prepared may be one of them.
+        if matches!(self.spare, Spare::Ready(..)) && self.rolled.elapsed() >= RETIRED_IDLE {
+            self.discard_retired(0);
+        }
+    }
+
+    /// Removes the oldest retired files until `kept` are left.
+    fn discard_retired(&mut self, kept: usize) {
+        while self.retired.len() > kept {
+            let id = self.retired.remove(0);
+            self.keeper.submit(Job::Discard { id });
         }
     }
 
@@ -175,8 +191,9 @@ impl Log {
         }
         if let Some(segment) = self.segments.remove(&id) {
             for (stream, _) in segment.index.streams(segment.mapping.as_deref()) {
-                if let Some(stream) = self.streams.get_mut(&stream) {
-                    stream.drop_runs(id);
+                if let Some(found) = self.streams.get_mut(&stream) {
+                    found.drop_runs(id);
+                    self.forget_closed(stream);
                 }
             }
         }
@@ -184,10 +201,8 @@ impl Log {
         self.maintenance_due = true;
         if kept {
             self.retired.push(id);
-            while self.retired.len() > RETIRED_KEPT_MAX || (self.low_space && self.retired.len() > 1) {
-                let old = self.retired.remove(0);
-                self.keeper.submit(Job::Discard { id: old });
-            }
+            let kept = (self.segments.len() / SEGMENTS_PER_RETIRED).clamp(1, RETIRED_KEPT_MAX);
+            self.discard_retired(if self.low_space { 1 } else { kept });
         }
         self.check_space();
         self.report_gauges();

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 impl Log {
     /// Catalog entries by key, staged changes included.
-    pub fn catalog(&self) -> &BTreeMap<Box<[u8]>, Box<[u8]>> {
+    pub fn catalog(&self) -> &BTreeMap<Arc<[u8]>, Arc<[u8]>> {
         &self.catalog
     }
 
-    /// Streams that ever held a message.
+    /// Streams that ever held a message and were not closed.
     pub fn streams(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        let open = self.streams.iter().filter(|(_, stream)| !stream.liveness.is_closed());
+        let mut ids: Vec<u32> = open.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         ids
     }

@@ -239,8 +239,7 @@ impl State {
             Kind::Delete => self.kill(frame.stream, frame.sequence),
             Kind::Purge => {
                 let stream = self.stream(frame.stream);
-                stream.liveness.skip_to(frame.group_hash);
-                stream.liveness.kill_below(frame.sequence);
+                stream.liveness.purge(frame.sequence, frame.group_hash);
                 stream.leases.retain(|sequence, _| *sequence >= frame.sequence);
             }
             Kind::CatalogPut | Kind::CatalogDelete if payload_is_intact(frame, payload) => {

@@ -16,9 +16,9 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 pub(super) struct Replay {
     segments: BTreeMap<u64, Segment>,
     streams: HashMap<u32, Stream>,
-    catalog: BTreeMap<Box<[u8]>, Box<[u8]>>,
-    catalog_places: BTreeMap<Box<[u8]>, CatalogPlace>,
-    catalog_deleted: BTreeMap<Box<[u8]>, u64>,
+    catalog: BTreeMap<Arc<[u8]>, Arc<[u8]>>,
+    catalog_places: BTreeMap<Arc<[u8]>, CatalogPlace>,
+    catalog_deleted: BTreeMap<Arc<[u8]>, u64>,
     /// Frames up to this LSN are in the state already.
     checkpoint_lsn: u64,
     checkpoint_segment: u64,
@@ -48,20 +48,15 @@ impl Replay {
         let mut catalog = BTreeMap::new();
         let mut catalog_places = BTreeMap::new();
         for entry in c.catalog {
-            let key: Box<[u8]> = entry.key.into();
-            catalog_places.insert(key.clone(), CatalogPlace { segment: entry.segment });
-            catalog.insert(key, entry.value.into());
+            catalog_places.insert(Arc::clone(&entry.key), CatalogPlace { segment: entry.segment });
+            catalog.insert(entry.key, entry.value);
         }
         Self {
             segments,
             streams,
             catalog,
             catalog_places,
-            catalog_deleted: c
-                .catalog_deleted
-                .into_iter()
-                .map(|(key, segment)| (key.into(), segment))
-                .collect(),
+            catalog_deleted: c.catalog_deleted.into_iter().collect(),
             checkpoint_lsn: c.lsn,
             checkpoint_segment: c.segment,
             checkpoint_offset: c.offset,
@@ -202,8 +197,7 @@ impl Replay {
             Kind::Delete => self.kill(frame.stream, frame.sequence),
             Kind::Purge => {
                 let stream = self.stream(frame.stream);
-                stream.liveness.skip_to(frame.group_hash);
-                stream.liveness.kill_below(frame.sequence);
+                stream.liveness.purge(frame.sequence, frame.group_hash);
                 stream.forget_leases_below(frame.sequence);
                 stream.mark_segment = id;
                 self.prove(frame.stream, frame.group_hash, id);
@@ -222,9 +216,10 @@ impl Replay {
     fn apply_catalog(&mut self, id: u64, frame: &Frame, payload: &[u8]) {
         let (key, value) = payload.split_at(frame.body_start());
         if frame.kind == Kind::CatalogPut {
-            self.catalog.insert(key.into(), value.into());
-            self.catalog_places.insert(key.into(), CatalogPlace { segment: id });
-            self.catalog_deleted.remove(key);
+            let key: Arc<[u8]> = key.into();
+            self.catalog_deleted.remove(&key);
+            self.catalog_places.insert(Arc::clone(&key), CatalogPlace { segment: id });
+            self.catalog.insert(key, value.into());
         } else {
             self.catalog.remove(key);
             self.catalog_places.remove(key);

@@ -1,0 +1,139 @@
+//! What the log takes on the disk and in memory, against what is alive in it.
+
+use super::{SEGMENT_BYTES, erase_checkpoints, message, open};
+use crate::disk::{Disk, SimDisk};
+use crate::{AppendError, Log};
+use std::time::Duration;
+
+fn settle(log: &mut Log) {
+    log.flush().unwrap();
+    for _ in 0..400 {
+        log.wait(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// Bytes of the files that hold, held or will hold frames.
+fn files_bytes(disk: &SimDisk) -> u64 {
+    let is_segment = |name: &String| name.ends_with(".seg") || name.ends_with(".free");
+    disk.list()
+        .unwrap()
+        .iter()
+        .filter(|name| is_segment(name))
+        .map(|name| disk.content(name).unwrap().len() as u64)
+        .sum()
+}
+
+#[test]
+fn a_steady_state_takes_at_most_twice_what_is_alive_and_two_segments() {
+    const LIVE: usize = 1500;
+    const BODY_BYTES: usize = 700;
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    let mut live = Vec::new();
+    let mut draw = 7u64;
+    let mut worst = 0;
+    for n in 0..12_000u64 {
+        live.push(log.put_message(message(1, &[3; BODY_BYTES])).unwrap().sequence);
+        if live.len() > LIVE {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (draw >> 33) as usize % live.len();
+            log.put_delete(1, live.swap_remove(at)).unwrap();
+        }
+        if n % 8 == 0 {
+            log.flush().unwrap();
+            log.wait(Some(Duration::ZERO)).unwrap();
+        }
+        if live.len() == LIVE {
+            worst = worst.max(files_bytes(&disk));
+        }
+    }
+    let alive = (LIVE * BODY_BYTES) as u64;
+    assert!(worst > alive && worst <= 2 * alive + 2 * SEGMENT_BYTES, "{worst} bytes for {alive}");
+    for sequence in live {
+        assert_eq!(log.read(1, sequence).unwrap().body().unwrap(), [3; BODY_BYTES]);
+    }
+}
+
+#[test]
+fn one_old_message_does_not_pin_what_came_after_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    log.put_message(message(2, b"old")).unwrap();
+    for _ in 0..5000 {
+        let staged = log.put_message(message(1, &[0; 500])).unwrap();
+        log.put_delete(1, staged.sequence).unwrap();
+        log.flush().unwrap();
+        log.wait(Some(Duration::ZERO)).unwrap();
+    }
+    settle(&mut log);
+    assert!(log.stats().segments <= 3, "{:?}", log.stats());
+    assert!(log.segments.keys().next() > Some(&20));
+    assert_eq!(log.read(2, 1).unwrap().body().unwrap(), b"old");
+}
+
+#[test]
+fn a_purge_gives_the_space_back() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    let empty = files_bytes(&disk);
+    for n in 0..3000 {
+        log.put_message(message(1, &[5; 800])).unwrap();
+        if n % 10 == 0 {
+            log.flush().unwrap();
+        }
+    }
+    assert!(files_bytes(&disk) > 40 * SEGMENT_BYTES);
+    let next = log.next_sequence(1);
+    log.put_purge(1, next).unwrap();
+    settle(&mut log);
+    // The one that was active, and one kept for use again.
+    assert!(files_bytes(&disk) <= empty + 2 * SEGMENT_BYTES, "{} bytes", files_bytes(&disk));
+}
+
+#[test]
+fn large_messages_that_no_segment_holds_better_are_not_copied_for_ever() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    for _ in 0..6 {
+        log.put_message(message(1, &[9; 26 << 10])).unwrap();
+        log.flush().unwrap();
+    }
+    settle(&mut log);
+    let before = log.next_segment;
+    settle(&mut log);
+    assert_eq!(log.next_segment, before, "segments go on being used up");
+}
+
+#[test]
+fn a_closed_stream_takes_nothing_more_and_is_forgotten_when_its_last_segment_is_gone() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    for stream in 10..40 {
+        log.put_message(message(stream, b"gone soon")).unwrap();
+        log.put_close(stream).unwrap();
+        assert_eq!(log.put_message(message(stream, b"x")), Err(AppendError::Closed));
+        assert_eq!((log.live_count(stream), log.facts(stream, 1)), (0, None));
+    }
+    log.flush().unwrap();
+    assert!(log.streams().is_empty());
+    assert_eq!(log.streams.len(), 30);
+    for erase in [false, true] {
+        let crashed = disk.fork();
+        if erase {
+            erase_checkpoints(&crashed);
+        }
+        let (mut log, _) = open(&crashed).unwrap();
+        assert_eq!(log.put_message(message(10, b"x")), Err(AppendError::Closed));
+    }
+    for _ in 0..1000 {
+        let staged = log.put_message(message(1, &[0; 900])).unwrap();
+        log.put_delete(1, staged.sequence).unwrap();
+        log.flush().unwrap();
+        log.wait(Some(Duration::ZERO)).unwrap();
+    }
+    settle(&mut log);
+    assert_eq!(log.streams.keys().copied().collect::<Vec<_>>(), [1]);
+    log.close().unwrap();
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!((log.streams.len(), report.quarantined_records), (1, 0));
+}
