@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response};
+use http_body_util::Full;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -59,6 +63,15 @@ pub(super) async fn run<S: Service>(
     }
 }
 
+/// The reply to HEAD: it says how long the body would be (RFC 9110, section 9.3.2) and HTTP/2 lets none follow.
+fn without_body(reply: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let (mut head, body) = reply.into_parts();
+    if let Some(bytes) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, bytes.into());
+    }
+    Response::from_parts(head, Full::default())
+}
+
 async fn http<S: Service, I>(
     front: Arc<Front<S>>,
     stream: I,
@@ -74,7 +87,11 @@ async fn http<S: Service, I>(
         service_fn(move |request: Request<Incoming>| {
             asked.store(true, Ordering::Relaxed);
             let front = Arc::clone(&front);
-            async move { Ok::<_, Infallible>(front.answer(request, peer.ip(), tls).await) }
+            async move {
+                let head_only = request.method() == Method::HEAD;
+                let reply = front.answer(request, peer.ip(), tls).await;
+                Ok::<_, Infallible>(if head_only { without_body(reply) } else { reply })
+            }
         })
     };
     let builder = builder();

@@ -246,6 +246,12 @@ async fn the_made_certificate_is_trusted_for_loopback_over_http1_and_http2() {
     assert_eq!(reply.headers()["x-http2"], "1");
     assert_eq!(reply.into_body().collect().await.unwrap().to_bytes(), "two");
 
+    let request =
+        http::Request::head("https://localhost/").body(Full::new(Bytes::from_static(b"two"))).unwrap();
+    let reply = sender.send_request(request).await.unwrap();
+    assert_eq!(reply.headers()["content-length"], "3");
+    assert_eq!(reply.into_body().collect().await.unwrap().to_bytes(), "");
+
     // A stream that its client gives up drops the service's future, while the connection lives on.
     let wait = http::Request::post("https://localhost/wait").body(Full::new(Bytes::new())).unwrap();
     let poll = tokio::spawn(sender.send_request(wait));
