@@ -10,6 +10,7 @@ pub mod explain;
 pub mod healthcheck;
 pub mod inspect;
 pub mod kms;
+pub mod queue;
 pub mod serve;
 pub mod verify;
 
@@ -19,6 +20,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use sealq_config::{Config, ConfigError, Loaded, Overrides};
+
+use crate::daemon::DaemonError;
 
 /// Why a command ended. The numbers are fixed: scripts rely on them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +39,17 @@ pub enum Exit {
     Damage = 4,
     /// Access is denied (`explain`).
     Denied = 5,
+}
+
+impl Exit {
+    /// How a command ends that the daemon's own parts failed.
+    pub(crate) fn of(error: &DaemonError) -> Self {
+        match error {
+            error if error.is_settings() => Self::Settings,
+            error if error.is_data() => Self::Data,
+            _ => Self::Failed,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -125,12 +139,15 @@ enum Command {
         after_help = "Example:\n  sealq explain --principal arn:aws:iam::000000000000:user/alice \\\n    --action sqs:SendMessage --resource arn:aws:sqs:us-east-1:000000000000:orders"
     )]
     Explain(explain::Arguments),
-    /// Key service: estimates.
+    /// Key service: estimates, a new root key.
     #[command(
         subcommand,
         after_help = "Example:\n  sealq kms estimate --billing-seconds 2678400 --reuse-seconds 300 --producers 1 --consumers 1"
     )]
     Kms(kms::Action),
+    /// Changes a queue of the broker that runs here.
+    #[command(subcommand, after_help = "Example:\n  sealq queue encrypt --queue orders")]
+    Queue(queue::Action),
 }
 
 /// Runs the command that the process was started with.
@@ -153,7 +170,8 @@ pub fn run() -> ExitCode {
         Command::Restore(arguments) => backup::run_restore(&sources, &arguments),
         Command::Audit(action) => audit::run(&sources, &action),
         Command::Explain(arguments) => explain::run(&sources, &arguments),
-        Command::Kms(action) => kms::run(&action),
+        Command::Kms(action) => kms::run(&sources, &action),
+        Command::Queue(action) => queue::run(&sources, &action),
     };
     exit.into()
 }
@@ -164,6 +182,17 @@ pub(crate) fn settings(sources: &Sources) -> Result<Loaded, Exit> {
         say_error(&error);
         Exit::Settings
     })
+}
+
+/// Runs a command that waits for the broker's answer.
+pub(crate) fn wait_for(command: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => {
+            say_error(&error);
+            Exit::Failed
+        }
+    }
 }
 
 /// Prints `line` for people.

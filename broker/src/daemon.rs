@@ -4,8 +4,10 @@
 //! no new connections, what is under way ends, the shard closes the log with a checkpoint.
 
 mod observer;
+pub(crate) mod stopped;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,10 +26,12 @@ use crate::authenticate::Authenticator;
 use crate::authorize::Authorizer;
 use crate::catalog::{CatalogError, decode, encode};
 use crate::clock::Clock;
+use crate::control;
 use crate::embedded_keys::EmbeddedKeys;
 use crate::engine::Engine;
 use crate::engine::command::{Command, Outcome};
 use crate::envelope::Envelope;
+use crate::first_start::root_key_file::{RootKeyFile, RootKeys};
 use crate::first_start::{FirstStartError, SecretsDirectory};
 use crate::health::Health;
 use crate::identity::{Identities, IdentityError, UniqueIds};
@@ -36,8 +40,10 @@ use crate::key_control::KeyControl;
 use crate::kms::KmsApi;
 use crate::listener::{BindError, Front, FrontLimits, Listener};
 use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
+use crate::operator::Operator;
 use crate::queues::{LoadedQueues, Queues};
 use crate::receipt_handle::ReceiptHandles;
+use crate::root_rotation::{RootRotation, RotationError};
 use crate::service::{Broker, RequestMetrics};
 use crate::session::SessionTokens;
 use crate::shard::{Shard, ShardHandle, ShardStatus};
@@ -77,6 +83,9 @@ pub enum DaemonError {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// A change of the root key.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -103,7 +112,7 @@ impl DaemonError {
     /// The settings are at fault.
     pub fn is_settings(&self) -> bool {
         match self {
-            Self::FirstStart(error) => !error.is_about_data(),
+            Self::FirstStart(error) | Self::Rotation(RotationError::File(error)) => !error.is_about_data(),
             Self::Identity(_) | Self::Setting(_) => true,
             _ => false,
         }
@@ -112,7 +121,7 @@ impl DaemonError {
     /// The data cannot be opened safely.
     pub fn is_data(&self) -> bool {
         match self {
-            Self::FirstStart(error) => error.is_about_data(),
+            Self::FirstStart(error) | Self::Rotation(RotationError::File(error)) => error.is_about_data(),
             Self::Log(_) | Self::Catalog(_) | Self::Keys(_) => true,
             _ => false,
         }
@@ -146,7 +155,9 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     }
     let clock = Clock::system();
     let secrets = SecretsDirectory::open(config)?;
-    let root_key = secrets.root_key(config)?;
+    let root_key_file = RootKeyFile::of(config)?;
+    let RootKeys { current: root_key, previous: previous_root_key } =
+        root_key_file.open_or_make(&config.data_dir)?;
     let root = secrets.root_credentials()?;
     let tls = config.listen.https.socket().map(|_| secrets.server_tls(config)).transpose()?;
     let mut signals = Signals::install().map_err(system("signals cannot be taken over"))?;
@@ -161,7 +172,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let io_engine = log.io_engine();
     let keys = {
         let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
-        KeyStore::load(root_key, None, entries, &mut SystemEntropy)?
+        KeyStore::load(root_key, previous_root_key.as_ref(), entries, &mut SystemEntropy)?
     };
     let mut engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
     let queues = LoadedQueues::load(&log, &mut engine, &clock, &config.identity.partition)?;
@@ -192,6 +203,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         KeyAudit::new(audit.clone(), clock.clone(), region.clone(), config.limits.queue_series_max);
     let authorizer = Authorizer::new(clock.clone(), &region);
     let control = Arc::new(KeyControl::new(store, handle.clone()));
+    let rotation = RootRotation::new(config, control.clone(), root_key_file, audit.clone(), clock.clone());
+    rotation.settle(previous_root_key.as_ref()).await?;
     let provider = EmbeddedKeys::new(
         control.clone(),
         authorizer.clone(),
@@ -244,12 +257,28 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             partition: partition.clone(),
             waiter_ids: AtomicU64::new(1),
         },
-        kms: KmsApi::new(control.clone(), authorizer.clone(), key_audit, clock.clone(), region, partition),
+        kms: KmsApi::new(
+            control.clone(),
+            authorizer.clone(),
+            key_audit.clone(),
+            clock.clone(),
+            region,
+            partition,
+        ),
         sts: StsService::new(authenticator.clone(), authorizer, clock.clone()),
         listen: config.listen.clone(),
         metrics: RequestMetrics::default(),
     });
 
+    let operator = Arc::new(Operator {
+        rotation,
+        broker: broker.clone(),
+        keys: control.clone(),
+        key_audit,
+        clock: clock.clone(),
+        identity: config.identity.clone(),
+        keys_are_embedded: config.kms.provider == KmsProvider::Embedded,
+    });
     let front =
         Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
     *scrape.lock() = Some(observer::Scrape {
@@ -279,6 +308,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         let metrics_front = Front::new(exporter.clone(), health.clone(), FrontLimits::for_metrics());
         serving.push(tokio::spawn(metrics_front.serve(listener, stop.watch())));
     }
+    serve_orders(&config.data_dir, operator, &stop);
     tokio::spawn(exporter.upkeep(stop.watch()));
     tokio::spawn(watch_health(shard.status(), health.clone()));
     tokio::spawn(sweep_keys(control, clock));
@@ -391,6 +421,22 @@ async fn reload(
     *ids = new_ids;
     authenticator.replace(identities);
     Ok(())
+}
+
+/// Without the control socket the broker serves all the same.
+fn serve_orders(data_dir: &Path, operator: Arc<Operator>, stop: &Stop) {
+    match control::listen(data_dir) {
+        Ok(listener) => {
+            let carry_out = move |order, uid| {
+                let operator = operator.clone();
+                async move { operator.carry_out(order, uid).await }
+            };
+            tokio::spawn(control::serve(listener, stop.watch(), carry_out));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no control socket: `sealq kms rotate-root` and `sealq queue encrypt` cannot reach this broker");
+        }
+    }
 }
 
 async fn watch_health(status: Arc<ShardStatus>, health: Arc<Health>) {

@@ -45,11 +45,7 @@ impl EmbeddedKeys {
     ) -> Result<(GeneratedDataKey, KeyId), KmsError> {
         self.control.settle_due(self.clock.now_ms()).await?;
         let scope = self.queue_scope(context)?;
-        if self.control.read().is_unmade_managed_alias(key_id, &scope) {
-            let now_ms = self.clock.now_ms();
-            self.control.change(|store| store.ensure_managed_key(&scope, now_ms, &mut SystemEntropy)).await?;
-            self.audit.managed_key_made(&scope, now_ms).await;
-        }
+        make_managed_key(&self.control, &self.audit, key_id, &scope, self.clock.now_ms()).await?;
         let key = self.control.read().resolve(key_id, &scope, Action::GenerateDataKey)?;
         self.allow(
             caller,
@@ -173,6 +169,24 @@ impl KeyService for EmbeddedKeys {
         self.audit.used(caller, "Decrypt", key_arn, context, opened.as_ref().err()).await;
         opened.map_err(KeyServiceError::from)
     }
+}
+
+/// Makes the managed key of an account and region if `key_id` names it and it is not there yet.
+///
+/// # Errors
+/// It cannot be stored.
+pub async fn make_managed_key(
+    control: &KeyControl,
+    audit: &KeyAudit,
+    key_id: &str,
+    scope: &Scope,
+    now_ms: u64,
+) -> Result<(), KmsError> {
+    if control.read().is_unmade_managed_alias(key_id, scope) {
+        control.change(|store| store.ensure_managed_key(scope, now_ms, &mut SystemEntropy)).await?;
+        audit.managed_key_made(scope, now_ms).await;
+    }
+    Ok(())
 }
 
 /// The ARNs under which a grant may name a caller.

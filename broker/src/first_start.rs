@@ -3,6 +3,7 @@
 //! Root key, TLS certificate, root access key: all 0600 in a 0700 directory outside the data directory. A root key is
 //! never made for data that exists already: it could not open them, and would hide that the right one is missing.
 
+pub mod root_key_file;
 pub mod secret_file;
 
 use std::io;
@@ -10,8 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sealq_config::{Config, Secret};
-use sealq_crypto::entropy::SystemEntropy;
-use sealq_crypto::root_key::{RootFile, RootFileError, RootKey};
+use sealq_crypto::root_key::RootFileError;
 use zeroize::Zeroizing;
 
 use crate::tls;
@@ -54,7 +54,7 @@ pub enum FirstStartError {
     /// The data directory holds a log, but its root key is gone.
     #[error(
         "{} is missing, but {} holds a log that was written under it. A new root key could open nothing of it. \
-         Put the root key back (or start with an empty data directory)",
+         Put the root key back from where it is kept (or start with an empty data directory)",
         root_key_file.display(), data_dir.display()
     )]
     RootKeyGone {
@@ -76,6 +76,28 @@ pub enum FirstStartError {
         path: PathBuf,
         /// Why.
         source: RootFileError,
+    },
+    /// There is nothing to work on.
+    #[error("{} holds no log: start the broker once, or name its directory with --data-dir", data_dir.display())]
+    NeverStarted {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// The root key is a credential of the service manager, which nobody but it can replace.
+    #[error(
+        "{} is a credential of the service manager and cannot be replaced here: stop the broker and rotate the file that \
+         the credential is made from, with SEALQ_KMS__EMBEDDED__ROOT_KEY_FILE naming it",
+        path.display()
+    )]
+    RootKeyReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that the passphrase should be in is not there.
+    #[error("the passphrase file {} is missing: put it back, or change kms.embedded.passphrase_file", path.display())]
+    PassphraseGone {
+        /// The file.
+        path: PathBuf,
     },
     /// Only a part of the certificate's files is there.
     #[error("{} is missing beside the other files of {}: put it back, or remove them all to have new ones made", missing.display(), folder.display())]
@@ -183,28 +205,6 @@ impl SecretsDirectory {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The root key, made when there is none yet and `data_dir` holds no log.
-    ///
-    /// # Errors
-    /// [`FirstStartError::RootKeyGone`], [`FirstStartError::RootKey`], [`FirstStartError::File`]
-    pub fn root_key(&self, config: &Config) -> Result<RootKey, FirstStartError> {
-        let path = config.root_key_file();
-        let refuse = |source| FirstStartError::RootKey { path: path.clone(), source };
-        let bytes = match secret_file::read(&path)? {
-            Some(bytes) => bytes,
-            None if holds_log(&config.data_dir) => {
-                let data_dir = config.data_dir.clone();
-                return Err(FirstStartError::RootKeyGone { root_key_file: path, data_dir });
-            }
-            None => {
-                let bytes = RootFile::generate(&mut SystemEntropy).map_err(refuse)?;
-                secret_file::write(&path, &bytes)?;
-                bytes
-            }
-        };
-        RootFile::parse(&bytes).and_then(|file| file.unlock(None)).map_err(refuse)
     }
 
     /// The root access key, made when there is none yet.

@@ -79,6 +79,7 @@ fn directories(config: &Config) -> Result<(), Violation> {
     let secret_places = [
         ("secrets_dir", config.secrets_dir.clone()),
         ("kms.embedded.root_key_file", config.kms.embedded.root_key_file.clone()),
+        ("kms.embedded.passphrase_file", config.kms.embedded.passphrase_file.clone()),
         ("tls.key_file", config.tls.key_file.clone()),
         ("kms.openbao.token_file", config.kms.openbao.token_file.clone()),
     ];
@@ -315,7 +316,10 @@ fn sender<'a>(
 }
 
 fn kms(config: &Config) -> Result<(), Violation> {
-    let (aws, openbao) = (&config.kms.aws, &config.kms.openbao);
+    let (embedded, aws, openbao) = (&config.kms.embedded, &config.kms.aws, &config.kms.openbao);
+    require(embedded.passphrase.is_empty() || embedded.passphrase_file.as_os_str().is_empty(), || {
+        Violation::new("kms.embedded.passphrase_file", "stands beside passphrase", "one of the two")
+    })?;
     within("kms.aws.timeout_ms", aws.timeout_ms, KMS_TIMEOUT_MS_MIN, KMS_TIMEOUT_MS_MAX)?;
     within("kms.openbao.timeout_ms", openbao.timeout_ms, KMS_TIMEOUT_MS_MIN, KMS_TIMEOUT_MS_MAX)?;
     let needed = |key: &str, missing: bool| {

@@ -39,6 +39,9 @@ pub struct Config {
     pub limits: Limits,
     /// The audit log.
     pub audit: Audit,
+    /// Where the service manager puts credentials (`$CREDENTIALS_DIRECTORY`); no setting.
+    #[serde(skip)]
+    pub credentials_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -57,11 +60,17 @@ impl Default for Config {
             queues: Queues::default(),
             limits: Limits::default(),
             audit: Audit::default(),
+            credentials_dir: None,
         }
     }
 }
 
 impl Config {
+    /// Whether `path` is a credential of the service manager: read-only, and its access rights are the manager's.
+    pub fn is_credential(&self, path: &Path) -> bool {
+        self.credentials_dir.as_ref().is_some_and(|directory| path.starts_with(directory))
+    }
+
     /// File of the embedded KMS's root key.
     pub fn root_key_file(&self) -> PathBuf {
         self.set_or(&self.kms.embedded.root_key_file, || self.secrets_dir.join("root.key"))
@@ -203,6 +212,10 @@ pub enum KmsProvider {
 pub struct EmbeddedKms {
     /// Root key; empty: `secrets_dir/root.key`. Read it through [`Config::root_key_file`].
     pub root_key_file: PathBuf,
+    /// Passphrase of the root key; empty: none, or what `passphrase_file` holds.
+    pub passphrase: Secret,
+    /// File that holds the passphrase; empty: none.
+    pub passphrase_file: PathBuf,
 }
 
 /// `[kms.aws]`

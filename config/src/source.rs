@@ -15,6 +15,12 @@ use crate::{Config, ConfigError, rules};
 pub const SETTINGS_FILE: &str = "./sealq.toml";
 /// Variable that names the settings file.
 pub const FILE_VARIABLE: &str = "SEALQ_CONFIG";
+/// Variable in which systemd names the directory of a service's credentials.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+/// Credential with the root key's file.
+const ROOT_KEY_CREDENTIAL: &str = "root.key";
+/// Credential with the root key's passphrase.
+const PASSPHRASE_CREDENTIAL: &str = "root-key-passphrase";
 const VARIABLE_PREFIX: &str = "SEALQ_";
 
 /// Settings given on the command line.
@@ -112,7 +118,8 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
         overrides: Overrides,
     ) -> Result<Loaded, ConfigError> {
-        let mut variables: Vec<_> = env.filter(|(name, _)| name.starts_with(VARIABLE_PREFIX)).collect();
+        let known = |name: &str| name.starts_with(VARIABLE_PREFIX) || name == CREDENTIALS_VARIABLE;
+        let mut variables: Vec<_> = env.filter(|(name, _)| known(name)).collect();
         variables.sort();
         let named = variables.iter().find(|(name, value)| name == FILE_VARIABLE && !value.is_empty());
         let file = match (file, named) {
@@ -147,7 +154,12 @@ fn load_text(
     }
     let mut ignored_variables = Vec::new();
     let reference = shown(&Config::default());
+    let mut credentials_dir = None;
     for (name, value) in variables {
+        if name == CREDENTIALS_VARIABLE {
+            credentials_dir = Some(PathBuf::from(value));
+            continue;
+        }
         let Some(key) = key_of_variable(&name, &reference)? else {
             ignored_variables.push(name);
             continue;
@@ -172,6 +184,10 @@ fn load_text(
         origins.insert("secrets_dir".to_owned(), Origin::CommandLine("--secrets-dir"));
     }
 
+    if let Some(directory) = credentials_dir.filter(|directory| !directory.as_os_str().is_empty()) {
+        take_credentials(&mut config, &mut origins, directory);
+    }
+
     let origin_of = |key: &str| {
         let whole = key.split('[').next().unwrap_or(key);
         match origins.get(key).or_else(|| origins.get(whole)) {
@@ -191,6 +207,23 @@ fn load_text(
     })?;
     rules::check(&config).map_err(|violation| violation.at(origin_of))?;
     Ok(Loaded { config, origins, file, ignored_variables, overrides })
+}
+
+/// What the service manager holds ready stands in for settings that nobody made.
+fn take_credentials(config: &mut Config, origins: &mut BTreeMap<String, Origin>, directory: PathBuf) {
+    let embedded = &mut config.kms.embedded;
+    let mut take = |setting: &mut PathBuf, key: &str, name: &str| {
+        let credential = directory.join(name);
+        if setting.as_os_str().is_empty() && credential.is_file() {
+            *setting = credential;
+            origins.insert(format!("kms.embedded.{key}"), Origin::Variable(CREDENTIALS_VARIABLE.to_owned()));
+        }
+    };
+    take(&mut embedded.root_key_file, "root_key_file", ROOT_KEY_CREDENTIAL);
+    if embedded.passphrase.is_empty() {
+        take(&mut embedded.passphrase_file, "passphrase_file", PASSPHRASE_CREDENTIAL);
+    }
+    config.credentials_dir = Some(directory);
 }
 
 /// Variables that other parts of the program read.

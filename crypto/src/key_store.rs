@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 pub use action::Action;
-pub use catalog_entry::{CATALOG_PREFIX, LoadError};
+pub use catalog_entry::{CATALOG_PREFIX, LoadError, root_of_entry};
 pub use key::{KeyId, KeyManager, KeySpec, KeyState, KeyUsage, Origin, RotationType, Scope};
 pub use kms_error::{KmsError, TagFault};
 pub use metadata::KeyMetadata;

@@ -30,6 +30,9 @@ const PASSPHRASE_LEN: usize = HEAD_LEN + SALT_LEN + 12 + CHECK_LEN + CRC_LEN;
 const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 const ID_LEN: usize = 8;
+/// What [`RootKey::keep_previous`] seals: wrapping key, check, id.
+const KEPT_LEN: usize = 32 + CHECK_LEN + ID_LEN;
+const PREVIOUS_AAD: &[u8] = b"sealq previous root key v1";
 /// What wrapping adds to the length of a secret, bytes: root key id, nonce, tag.
 pub const WRAP_OVERHEAD_BYTES: usize = ID_LEN + NONCE_LEN + TAG_LEN;
 /// Shortest passphrase, bytes.
@@ -267,6 +270,11 @@ fn from_passphrase(
     Ok(RootKey::from_bytes(&key))
 }
 
+/// Fingerprint of the root key that a value was sealed under ([`RootKey::wrap`]). `None`: too short to be one.
+pub fn sealed_under(wrapped: &[u8]) -> Option<String> {
+    (wrapped.len() >= WRAP_OVERHEAD_BYTES).then(|| hex::encode(&wrapped[..ID_LEN]))
+}
+
 /// Seals and opens the key service's stored values (AES-256-GCM, NIST SP 800-38D). Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RootKey {
@@ -334,6 +342,30 @@ impl RootKey {
             .decrypt(&Nonce::from(nonce), Payload { msg: sealed, aad })
             .map(Zeroizing::new)
             .map_err(|_| UnwrapError::Damaged)
+    }
+
+    /// Seals `previous`, the root key before this one, so that it can lie beside this one's file until everything is
+    /// sealed anew. Opens with this root key alone, whatever passphrase the one before had.
+    pub fn keep_previous(&self, previous: &Self, entropy: &mut dyn Entropy) -> Result<Vec<u8>, EntropyError> {
+        let mut secret = Zeroizing::new([0; KEPT_LEN]);
+        secret[..32].copy_from_slice(&previous.wrapping);
+        secret[32..32 + CHECK_LEN].copy_from_slice(&previous.check);
+        secret[32 + CHECK_LEN..].copy_from_slice(&previous.id);
+        self.wrap(PREVIOUS_AAD, secret.as_slice(), entropy)
+    }
+
+    /// The root key that [`RootKey::keep_previous`] sealed. [`UnwrapError::OtherRoot`]: it was kept for a root key that
+    /// never came into use, or is not in use any more.
+    pub fn open_previous(&self, kept: &[u8]) -> Result<Self, UnwrapError> {
+        let secret = self.unwrap(PREVIOUS_AAD, kept)?;
+        if secret.len() != KEPT_LEN {
+            return Err(UnwrapError::Damaged);
+        }
+        let mut previous = Self { wrapping: [0; 32], check: [0; CHECK_LEN], id: [0; ID_LEN] };
+        previous.wrapping.copy_from_slice(&secret[..32]);
+        previous.check.copy_from_slice(&secret[32..32 + CHECK_LEN]);
+        previous.id.copy_from_slice(&secret[32 + CHECK_LEN..]);
+        Ok(previous)
     }
 
     fn cipher(&self) -> Aes256Gcm {
@@ -410,6 +442,19 @@ mod tests {
             assert!(root.unwrap(b"place", &damaged).is_err(), "bit {bit}");
         }
         assert_eq!(root.unwrap(b"place", &wrapped[..20]), Err(UnwrapError::Truncated));
+    }
+
+    #[test]
+    fn the_previous_root_key_opens_with_the_new_one_only() {
+        let (old, new) = (RootKey::from_bytes(&[7; 32]), RootKey::from_bytes(&[8; 32]));
+        let kept = new.keep_previous(&old, &mut SystemEntropy).unwrap();
+        let wrapped = old.wrap(b"place", b"secret", &mut SystemEntropy).unwrap();
+        assert_eq!(sealed_under(&wrapped), Some(old.fingerprint()));
+        let opened = new.open_previous(&kept).unwrap();
+        assert_eq!(opened.unwrap(b"place", &wrapped).unwrap().as_slice(), b"secret");
+        assert_eq!(old.open_previous(&kept).unwrap_err(), UnwrapError::OtherRoot);
+        let other = new.wrap(PREVIOUS_AAD, b"short", &mut SystemEntropy).unwrap();
+        assert_eq!(new.open_previous(&other).unwrap_err(), UnwrapError::Damaged);
     }
 
     #[test]

@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import wire
-from conftest import USERS, arn_of, attributes, name_of, needs_command, receive, receive_none, refused
+from conftest import USERS, arn_of, attributes, name_of, receive, receive_none, refused
 from stored_record import field, open_record, records
 
 # Modes and backlog
@@ -102,7 +102,6 @@ def test_sse_90_the_first_batch_makes_the_default_key_too(own_broker):
     assert len(kms.list_keys()["Keys"]) == 1
 
 
-@needs_command("queue", "encrypt")
 def test_sse_86_sse_87_the_command_line_selects_and_makes_the_default_key(own_broker):
     sqs, kms = own_broker.start().client(), own_broker.client("kms")
     url = sqs.create_queue(QueueName="q")["QueueUrl"]

@@ -129,7 +129,6 @@ def test_inspect_works_beside_a_running_broker_and_on_a_stopped_one(own_broker):
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-@needs_command("kms", "rotate-root")
 def test_sse_184_a_new_root_key_loses_no_message(own_broker, running):
     sqs = own_broker.start().client()
     urls = [

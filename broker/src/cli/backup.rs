@@ -5,6 +5,7 @@
 //! if a segment was removed meanwhile. What was being written at that moment is a torn tail, as after a crash.
 
 mod manifest;
+mod root_key;
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -16,16 +17,18 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use sealq_config::Config;
 use sealq_storage::LOG_DIRECTORY;
-use sealq_storage::offline::{DamageKind, VerifyReport, verify};
+use sealq_storage::offline::{DamageKind, ScanError, VerifyReport, verify};
 use thiserror::Error;
 
 use self::manifest::{AUDIT, Entry, MANIFEST, Manifest, copy, digest};
 use super::{Exit, Sources, data, say, say_error, settings};
 use crate::audit::chain_files;
+use crate::first_start::FirstStartError;
 
 /// How often a backup is begun again because the broker removed a file meanwhile.
 const ROUNDS_MAX: usize = 16;
-/// Rounds after which damage in the copy is taken for damage of the log, not for a write that was under way.
+/// Rounds after which damage in the copy (or two root keys in it) is taken for the state of the log, not for a write
+/// that was under way.
 const DAMAGE_ROUNDS: usize = 3;
 /// Where restored files lie until all of them are there.
 const UNFINISHED: &str = "restoring";
@@ -55,6 +58,21 @@ enum BackupError {
     NoManifest { dir: PathBuf, reason: String },
     #[error("{} is not what was backed up: take another backup", .0.display())]
     Changed(PathBuf),
+    #[error("{}: {source}", dir.display())]
+    Scan { dir: PathBuf, source: ScanError },
+    #[error(
+        "the root key is being changed, or that was cut short: start the broker once, which ends it, then run the backup \
+         again"
+    )]
+    RootKeyChanging,
+    #[error(transparent)]
+    RootKey(#[from] FirstStartError),
+    #[error(
+        "the backup was taken under the root key {needed}, and {} holds {found}: put the root key of that time there (a \
+         copy from before `sealq kms rotate-root`), then restore. Nothing was restored",
+        path.display()
+    )]
+    OtherRootKey { path: PathBuf, found: String, needed: String },
     #[error("{} is not empty: restore with --data-dir into a new or empty directory", .0.display())]
     NotEmpty(PathBuf),
 }
@@ -72,11 +90,12 @@ pub fn run(sources: &Sources, arguments: &Arguments) -> Exit {
     match back_up(&config, &arguments.dir) {
         Ok((manifest, report)) => {
             say(&format!(
-                "{} files, {} bytes in {}. The root key is not among them: keep {} elsewhere",
+                "{} files, {} bytes in {}. The root key {} is not among them: keep a copy of {} elsewhere",
                 manifest.files.len(),
                 manifest.files.iter().map(|file| file.bytes).sum::<u64>(),
                 arguments.dir.display(),
-                config.secrets_dir.display()
+                manifest.root_key.as_deref().unwrap_or_default(),
+                config.root_key_file().display()
             ));
             if damaged(&report) {
                 let places = report.damage.iter().filter(|damage| damage.kind != DamageKind::TornTail);
@@ -163,11 +182,19 @@ fn back_up(config: &Config, dir: &Path) -> Result<(Manifest, VerifyReport), Back
         if !still || chain_files(&config.audit_file()).map_err(at(&config.audit_file()))? != audits {
             continue;
         }
-        let manifest = Manifest { format: manifest::FORMAT, files };
+        let mut manifest = Manifest { format: manifest::FORMAT, files, root_key: None };
         remove_others(dir, &manifest)?;
         let report = verify(dir, |_| {}).map_err(at(dir))?;
         if damaged(&report) && round < DAMAGE_ROUNDS {
             continue;
+        }
+        let mut root_keys = root_key::sealed_under(dir)?;
+        manifest.root_key = root_keys.pop_first();
+        if !root_keys.is_empty() {
+            if round < DAMAGE_ROUNDS {
+                continue;
+            }
+            return Err(BackupError::RootKeyChanging);
         }
         sync_dirs(&[dir.join(LOG_DIRECTORY), dir.join(AUDIT)])?;
         manifest.write(dir).map_err(at(dir))?;
@@ -235,6 +262,9 @@ fn remove_others(dir: &Path, manifest: &Manifest) -> Result<(), BackupError> {
 fn restore(config: &Config, dir: &Path) -> Result<usize, BackupError> {
     let manifest = Manifest::read(dir)
         .map_err(|error| BackupError::NoManifest { dir: dir.to_owned(), reason: error.to_string() })?;
+    if let Some(needed) = &manifest.root_key {
+        root_key::check(config, needed)?;
+    }
     let data_dir = &config.data_dir;
     make_dir(data_dir)?;
     let unfinished = data_dir.join(UNFINISHED);
@@ -351,6 +381,43 @@ mod tests {
         assert!(!to.join(LOG_DIRECTORY).exists());
         fs::remove_file(backup.join(MANIFEST)).unwrap();
         assert!(matches!(restore(&config(&to), &backup), Err(BackupError::NoManifest { .. })));
+    }
+
+    #[test]
+    fn a_backup_names_the_root_key_that_opens_it_and_is_not_taken_amid_a_change() {
+        use sealq_storage::{IoChoice, Log, LogOptions};
+        let folder = tempfile::tempdir().unwrap();
+        let (from, backup, to) = (folder.path().join("a"), folder.path().join("b"), folder.path().join("c"));
+        let sealed = |id: u8| [&[1][..], &[id; 64]].concat();
+        let put = |entries: &[(&[u8], u8)]| {
+            let options = LogOptions {
+                dir: from.clone(),
+                segment_bytes: 4 << 20,
+                io: IoChoice::Threads,
+                ..LogOptions::default()
+            };
+            let (mut log, _) = Log::open(LogOptions { free_space_min_bytes: 0, ..options }).unwrap();
+            for (key, id) in entries {
+                log.put_catalog(key, &sealed(*id)).unwrap();
+            }
+            log.close().unwrap();
+        };
+        put(&[(b"kms/secret", 7), (b"kms/key/x", 7), (b"queue/0/q", 9)]);
+        let (manifest, _) = back_up(&config(&from), &backup).unwrap();
+        assert_eq!(manifest.root_key.as_deref(), Some("0707070707070707"));
+        let to = Config { secrets_dir: folder.path().join("s"), ..config(&to) };
+        fs::create_dir(&to.secrets_dir).unwrap();
+        let other =
+            sealq_crypto::root_key::RootFile::generate(&mut sealq_crypto::entropy::SystemEntropy).unwrap();
+        crate::first_start::secret_file::write(&to.root_key_file(), &other).unwrap();
+        assert!(matches!(restore(&to, &backup), Err(BackupError::OtherRootKey { .. })));
+        assert!(!to.data_dir.exists());
+        fs::remove_file(to.root_key_file()).unwrap();
+        restore(&to, &backup).unwrap();
+        put(&[(b"kms/secret", 8)]);
+        assert!(matches!(back_up(&config(&from), &backup), Err(BackupError::RootKeyChanging)));
+        put(&[(b"kms/key/x", 8)]);
+        assert_eq!(back_up(&config(&from), &backup).unwrap().0.root_key.as_deref(), Some("0808080808080808"));
     }
 
     #[test]

@@ -41,11 +41,7 @@ pub fn run(sources: &Sources) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) => {
             say_error(&error);
-            match error {
-                ref error if error.is_settings() => Exit::Settings,
-                ref error if error.is_data() => Exit::Data,
-                _ => Exit::Failed,
-            }
+            Exit::of(&error)
         }
     }
 }

@@ -11,8 +11,19 @@ use zeroize::Zeroizing;
 pub const SECRET_FILE_MODE: u32 = 0o600;
 /// What nobody else may.
 const OTHERS: u32 = 0o077;
+/// The same for a credential: systemd admits the service's user by an access list, which shows as a right of the group.
+const OTHERS_OF_A_CREDENTIAL: u32 = 0o037;
 /// Larger files are no secrets of ours.
 const SECRET_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Who sees to it that nobody else reads a secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readers {
+    /// Its owner: nobody else may have any right on the file.
+    Owner,
+    /// The service manager, which made the file for this service alone.
+    ServiceManager,
+}
 
 /// A secret that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +64,24 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Secret
 /// # Errors
 /// [`SecretFileError::Io`]
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
-    let fresh = folder.join(name);
+    let fresh = folder_of(path).join(name);
     let written = write_fresh(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
     if let Err(source) = written {
         // What is left of it holds a secret nobody uses; that it could not be removed changes nothing.
         let _ = std::fs::remove_file(&fresh);
         return Err(failed("write", path)(source));
     }
+    sync_folder(path)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_folder(path: &Path) -> Result<(), SecretFileError> {
+    let folder = folder_of(path);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))
 }
 
@@ -80,11 +99,36 @@ fn write_fresh(fresh: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Reads a secret. `Ok(None)`: there is none.
+/// Removes a secret for good: durable when this returns. None there is as good.
+///
+/// # Errors
+/// [`SecretFileError::Io`]
+pub fn remove(path: &Path) -> Result<(), SecretFileError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed("remove", path)(error)),
+    }
+}
+
+/// The error of a secret that has to be there and is not.
+pub fn missing(path: &Path) -> SecretFileError {
+    failed("open", path)(io::ErrorKind::NotFound.into())
+}
+
+/// Reads a secret that its owner keeps. `Ok(None)`: there is none.
 ///
 /// # Errors
 /// [`SecretFileError`]; in particular when others may read it.
 pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFileError> {
+    read_as(path, Readers::Owner)
+}
+
+/// Reads a secret. `Ok(None)`: there is none.
+///
+/// # Errors
+/// [`SecretFileError`]; in particular when others than `readers` admits may read it.
+pub fn read_as(path: &Path, readers: Readers) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFileError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -92,7 +136,11 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFileError> 
     };
     let metadata = file.metadata().map_err(failed("look at", path))?;
     let mode = metadata.mode() & 0o7777;
-    if mode & OTHERS != 0 {
+    let others = match readers {
+        Readers::Owner => OTHERS,
+        Readers::ServiceManager => OTHERS_OF_A_CREDENTIAL,
+    };
+    if mode & others != 0 {
         return Err(SecretFileError::OpenToOthers { path: path.to_owned(), mode });
     }
     if metadata.len() > SECRET_FILE_BYTES_MAX {
@@ -133,6 +181,20 @@ mod tests {
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
         assert!(read(&path).is_ok());
+    }
+
+    #[test]
+    fn a_credential_of_the_service_manager_may_show_a_right_of_the_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        write(&path, b"one").unwrap();
+        for (mode, taken) in [(0o440, true), (0o400, true), (0o444, false), (0o460, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(read_as(&path, Readers::ServiceManager).is_ok(), taken, "{mode:o}");
+        }
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -2,10 +2,17 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use sealq_crypto::root_key::RootKey;
+
+use super::root_key_file::{Protection, RootKeyFile};
 use super::*;
 
 fn config(folder: &Path) -> Config {
     Config { data_dir: folder.join("data"), secrets_dir: folder.join("deep/secrets"), ..Config::default() }
+}
+
+fn root_key(config: &Config) -> Result<RootKey, FirstStartError> {
+    Ok(RootKeyFile::of(config)?.open_or_make(&config.data_dir)?.current)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -19,7 +26,7 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let secrets = SecretsDirectory::open(&config).unwrap();
     assert_eq!(mode(secrets.path()), 0o700);
     let root_key_file = config.root_key_file();
-    let key = secrets.root_key(&config).unwrap().fingerprint();
+    let key = root_key(&config).unwrap().fingerprint();
     let credentials = secrets.root_credentials().unwrap();
     let files = secrets.certificate(&[]).unwrap();
     for file in [&root_key_file, &credentials_file(secrets.path()), &files.ca, &files.server, &files.key] {
@@ -29,7 +36,7 @@ fn everything_is_0600_in_a_0700_directory_and_reused_later() {
     let certificate = std::fs::read(&files.server).unwrap();
 
     let again = SecretsDirectory::open(&config).unwrap();
-    assert_eq!(key, again.root_key(&config).unwrap().fingerprint());
+    assert_eq!(key, root_key(&config).unwrap().fingerprint());
     let credentials_again = again.root_credentials().unwrap();
     assert_eq!(credentials.access_key_id, credentials_again.access_key_id);
     assert_eq!(credentials.secret_access_key, credentials_again.secret_access_key);
@@ -81,11 +88,11 @@ fn no_root_key_is_made_for_data_that_exists() {
     for segment in ["log/0001.seg", "log/0/0001.seg"] {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path());
-        let secrets = SecretsDirectory::open(&config).unwrap();
+        SecretsDirectory::open(&config).unwrap();
         let segment = config.data_dir.join(segment);
         std::fs::create_dir_all(segment.parent().unwrap()).unwrap();
         std::fs::write(&segment, b"x").unwrap();
-        let error = secrets.root_key(&config).err().unwrap();
+        let error = root_key(&config).err().unwrap();
         assert!(error.is_about_data(), "{error}");
         assert!(error.to_string().contains("root.key"), "{error}");
         assert!(!config.root_key_file().exists());
@@ -96,13 +103,13 @@ fn no_root_key_is_made_for_data_that_exists() {
 fn a_root_key_that_others_may_read_or_that_is_none_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path());
-    let secrets = SecretsDirectory::open(&config).unwrap();
+    SecretsDirectory::open(&config).unwrap();
     std::fs::write(config.root_key_file(), [7; 32]).unwrap();
     std::fs::set_permissions(config.root_key_file(), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let error = secrets.root_key(&config).err().unwrap();
+    let error = root_key(&config).err().unwrap();
     assert!(matches!(error, FirstStartError::File(SecretFileError::OpenToOthers { .. })), "{error}");
     std::fs::set_permissions(config.root_key_file(), std::fs::Permissions::from_mode(0o600)).unwrap();
-    let error = secrets.root_key(&config).err().unwrap();
+    let error = root_key(&config).err().unwrap();
     assert!(matches!(error, FirstStartError::RootKey { .. }) && error.is_about_data(), "{error}");
 }
 
@@ -158,4 +165,72 @@ fn a_given_certificate_is_used_and_none_is_made() {
     std::fs::write(&config.tls.key_file, made.server_key_pem.as_bytes()).unwrap();
     secrets.server_tls(&config).unwrap();
     assert!(!secrets.path().join("tls").exists());
+}
+
+#[test]
+fn a_passphrase_protects_the_root_key_from_the_first_start_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    SecretsDirectory::open(&config).unwrap();
+    let passphrase = folder.path().join("passphrase");
+    config.kms.embedded.passphrase_file.clone_from(&passphrase);
+    assert!(matches!(root_key(&config), Err(FirstStartError::PassphraseGone { .. })));
+    secret_file::write(&passphrase, b"short\n").unwrap();
+    assert!(matches!(
+        root_key(&config),
+        Err(FirstStartError::RootKey { source: RootFileError::PassphraseShort { found: 5 }, .. })
+    ));
+    secret_file::write(&passphrase, b"correct horse\n").unwrap();
+    let made = root_key(&config).unwrap().fingerprint();
+    assert!(RootKeyFile::of(&config).unwrap().needs_passphrase().unwrap());
+    secret_file::write(&passphrase, b"battery staple").unwrap();
+    let error = root_key(&config).unwrap_err();
+    assert!(error.is_about_data() && error.to_string().contains("wrong passphrase"), "{error}");
+    config.kms.embedded.passphrase_file = PathBuf::new();
+    assert!(root_key(&config).unwrap_err().to_string().contains("none was given"));
+    config.kms.embedded.passphrase = Secret::new("correct horse");
+    assert_eq!(root_key(&config).unwrap().fingerprint(), made);
+}
+
+#[test]
+fn a_new_root_key_keeps_the_one_before_until_it_is_told_to_forget_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    SecretsDirectory::open(&config).unwrap();
+    let old = root_key(&config).unwrap();
+    let mut file = RootKeyFile::of(&config).unwrap();
+    let before = std::fs::read(file.path()).unwrap();
+    let passphrase = zeroize::Zeroizing::new(b"correct horse".to_vec());
+    let new = file.replace(&old, Protection::Passphrase(passphrase)).unwrap();
+    assert_eq!((mode(file.path()), mode(&file.previous_path())), (0o600, 0o600));
+    assert!(file.needs_passphrase().unwrap());
+    let opened = file.open().unwrap();
+    assert_eq!(opened.current.fingerprint(), new.fingerprint());
+    assert_eq!(opened.previous.unwrap().fingerprint(), old.fingerprint());
+    // A crash before the new one was in its place: what lies beside belongs to a root key that never was.
+    secret_file::write(file.path(), &before).unwrap();
+    let opened = RootKeyFile::of(&config).unwrap().open().unwrap();
+    assert_eq!(opened.current.fingerprint(), old.fingerprint());
+    assert!(opened.previous.is_none());
+    file.forget_previous().unwrap();
+    assert!(!file.previous_path().exists());
+}
+
+#[test]
+fn a_root_key_that_the_service_manager_holds_is_opened_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    SecretsDirectory::open(&config).unwrap();
+    let made = root_key(&config).unwrap();
+    let credentials = folder.path().join("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    let credential = credentials.join("root.key");
+    std::fs::rename(config.root_key_file(), &credential).unwrap();
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o440)).unwrap();
+    config.kms.embedded.root_key_file.clone_from(&credential);
+    assert!(matches!(root_key(&config), Err(FirstStartError::File(SecretFileError::OpenToOthers { .. }))));
+    config.credentials_dir = Some(credentials);
+    assert_eq!(root_key(&config).unwrap().fingerprint(), made.fingerprint());
+    let refused = RootKeyFile::of(&config).unwrap().replace(&made, Protection::AsBefore).unwrap_err();
+    assert!(matches!(refused, FirstStartError::RootKeyReadOnly { .. }) && !refused.is_about_data());
 }

@@ -12,6 +12,7 @@ use super::new_key::new_key;
 use super::{KmsApi, Reply, Subject, nested, page_of};
 use crate::authorize::KeyFacts;
 use crate::caller::Caller;
+use crate::embedded_keys::make_managed_key;
 
 impl KmsApi {
     pub(super) async fn manage(&self, request: KmsRequest, caller: &Caller, subject: &mut Subject) -> Reply {
@@ -21,12 +22,7 @@ impl KmsApi {
         match request {
             KmsRequest::CreateKey(request) => self.create_key(request, caller, subject).await,
             KmsRequest::DescribeKey(OnKey { key_id }) => {
-                if self.control.read().is_unmade_managed_alias(&key_id, &scope) {
-                    self.control
-                        .change(|store| store.ensure_managed_key(&scope, now_ms, &mut SystemEntropy))
-                        .await?;
-                    self.audit.managed_key_made(&scope, now_ms).await;
-                }
+                make_managed_key(&self.control, &self.audit, &key_id, &scope, now_ms).await?;
                 let key = self.key(&key_id, Action::DescribeKey, caller, &none, subject).await?;
                 let metadata = self.control.read().describe_key(key)?;
                 nested(ReplyBody::new(), "KeyMetadata", &metadata)

@@ -219,3 +219,42 @@ fn key_services_need_tls_except_on_loopback() {
         assert!(refusal(&with(refused)).contains("kms.aws.endpoint"), "{refused}");
     }
 }
+
+#[test]
+fn credentials_of_the_service_manager_stand_in_for_settings_that_nobody_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [ROOT_KEY_CREDENTIAL, PASSPHRASE_CREDENTIAL] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let env = [(CREDENTIALS_VARIABLE, folder.path().to_str().unwrap())];
+    let loaded = load("", &env).unwrap();
+    let embedded = &loaded.config.kms.embedded;
+    assert_eq!(loaded.config.root_key_file(), folder.path().join("root.key"));
+    assert_eq!(embedded.passphrase_file, folder.path().join("root-key-passphrase"));
+    assert!(loaded.config.is_credential(&embedded.root_key_file));
+    assert!(loaded.ignored_variables.is_empty());
+    assert_eq!(
+        loaded.origins["kms.embedded.root_key_file"],
+        Origin::Variable(CREDENTIALS_VARIABLE.to_owned())
+    );
+    let loaded =
+        load("[kms.embedded]\nroot_key_file = \"mine\"\npassphrase = \"correct horse\"\n", &env).unwrap();
+    let embedded = &loaded.config.kms.embedded;
+    assert_eq!(
+        (embedded.root_key_file.as_path(), embedded.passphrase_file.as_path()),
+        (Path::new("mine"), Path::new(""))
+    );
+    assert!(!loaded.config.is_credential(&embedded.root_key_file));
+    std::fs::remove_file(folder.path().join("root.key")).unwrap();
+    assert_eq!(load("", &env).unwrap().config.root_key_file(), Path::new("./sealq-secrets/root.key"));
+}
+
+#[test]
+fn a_passphrase_is_given_once_and_never_shown() {
+    let both = "[kms.embedded]\npassphrase = \"correct horse\"\npassphrase_file = \"p\"\n";
+    let error = refusal(both);
+    assert!(error.contains("passphrase_file") && !error.contains("correct horse"), "{error}");
+    let loaded = load("", &[("SEALQ_KMS__EMBEDDED__PASSPHRASE", "correct horse")]).unwrap();
+    assert_eq!(loaded.config.kms.embedded.passphrase.expose(), "correct horse");
+    assert!(!format!("{:?}", loaded.settings()).contains("correct horse"));
+}

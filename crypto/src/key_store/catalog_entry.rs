@@ -16,7 +16,7 @@ use super::key::{Key, KeyId};
 use super::kms_error::KmsError;
 use super::service_secret::ServiceSecret;
 use crate::entropy::Entropy;
-use crate::root_key::{RootKey, UnwrapError};
+use crate::root_key::{RootKey, UnwrapError, sealed_under};
 
 /// Every catalog key of the key store begins so.
 pub const CATALOG_PREFIX: &[u8] = b"kms/";
@@ -41,12 +41,17 @@ pub enum LoadError {
         found: u8,
     },
     /// The root key is another one than the entry was sealed under.
-    #[error("key store entry {entry} is sealed under another root key than {root}")]
+    #[error(
+        "the root key is {root}, but {entry} is sealed under the root key {sealed_under}. Put the root key of that \
+         time there: data restored from a backup needs the one that was in use when the backup was taken"
+    )]
     OtherRoot {
         /// Catalog key.
         entry: String,
         /// Fingerprint of the root key given.
         root: String,
+        /// Fingerprint of the root key needed.
+        sealed_under: String,
     },
     /// Altered, moved or cut.
     #[error("key store entry {entry} is damaged: {reason}")]
@@ -68,6 +73,13 @@ pub enum LoadError {
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] crate::entropy::EntropyError),
+}
+
+/// Fingerprint of the root key that a catalog entry is sealed under. `None`: it is no entry of the key store, or no
+/// whole one. Needs no key.
+pub fn root_of_entry(catalog_key: &[u8], value: &[u8]) -> Option<String> {
+    let wrapped = value.get(1..).filter(|_| catalog_key.starts_with(CATALOG_PREFIX))?;
+    sealed_under(wrapped)
 }
 
 /// One thing the store holds.
@@ -150,7 +162,11 @@ impl Entry {
             (opened, _) => opened.map(|plain| (plain, false)),
         };
         let (plain, stale) = opened.map_err(|error| match error {
-            UnwrapError::OtherRoot => LoadError::OtherRoot { entry: entry(), root: root.fingerprint() },
+            UnwrapError::OtherRoot => LoadError::OtherRoot {
+                entry: entry(),
+                root: root.fingerprint(),
+                sealed_under: sealed_under(wrapped).unwrap_or_default(),
+            },
             other => damaged(&other.to_string()),
         })?;
         let name = entry();

@@ -23,6 +23,9 @@ const COPY_BYTES: usize = 1 << 20;
 pub(super) struct Manifest {
     pub(super) format: u32,
     pub(super) files: Vec<Entry>,
+    /// Fingerprint of the root key that the keys in it are sealed under. Absent in backups of earlier versions.
+    #[serde(default)]
+    pub(super) root_key: Option<String>,
 }
 
 /// One file.
