@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from conftest import arn_of, attributes, receive, receive_none, refused
+from conftest import ALL_SYSTEM_ATTRIBUTES, arn_of, attributes, receive, receive_none, redrive, refused, values
+
+pytestmark = pytest.mark.both_protocols
 
 KINDS = {"plain": {"SqsManagedSseEnabled": "false"}, "managed": {}, "kms": {"KmsMasterKeyId": "alias/aws/sqs"}}
 encrypted_or_not = pytest.mark.parametrize("kind", KINDS)
@@ -95,10 +97,6 @@ def test_a_receive_attempt_id_repeats_the_same_messages(sqs, queue):
     assert [m["ReceiptHandle"] for m in first] == [m["ReceiptHandle"] for m in again]
 
 
-def redrive(dead_letters, count=1):
-    return json.dumps({"deadLetterTargetArn": arn_of(dead_letters), "maxReceiveCount": count})
-
-
 def move_to_dead_letters(sqs, source):
     """Receives what `source` holds once and lets the next receive move it."""
     received = receive(sqs, source, 1, VisibilityTimeout=0)
@@ -117,7 +115,9 @@ def test_a_message_received_too_often_goes_to_the_dead_letter_queue(sqs, queue, 
     trace = {"n": {"DataType": "String", "StringValue": "v"}}
     sent = sqs.send_message(QueueUrl=source, MessageBody="poison", MessageAttributes=trace, **group)
     move_to_dead_letters(sqs, source)
-    names = {"MessageSystemAttributeNames": ["All"], "MessageAttributeNames": ["All"]}
+    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    assert (values(sqs, source, *counts), values(sqs, dead, *counts)) == (["0", "0"], ["1", "0"])
+    names = {**ALL_SYSTEM_ATTRIBUTES, "MessageAttributeNames": ["All"]}
     (moved,) = receive(sqs, dead, **names)
     assert (moved["Body"], moved["MessageId"], moved["MessageAttributes"]) == ("poison", sent["MessageId"], trace)
     assert moved["Attributes"]["ApproximateReceiveCount"] == "2"
@@ -131,7 +131,7 @@ def test_a_move_task_brings_messages_back_as_new_ones(sqs, queue):
     sent = sqs.send_message(QueueUrl=source, MessageBody="try again")
     move_to_dead_letters(sqs, source)
     sqs.start_message_move_task(SourceArn=arn_of(dead))
-    (message,) = receive(sqs, source, MessageSystemAttributeNames=["All"])
+    (message,) = receive(sqs, source, **ALL_SYSTEM_ATTRIBUTES)
     assert message["Body"] == "try again" and message["MessageId"] != sent["MessageId"]
     assert message["Attributes"]["ApproximateReceiveCount"] == "1"
     assert "DeadLetterQueueSourceArn" not in message["Attributes"]

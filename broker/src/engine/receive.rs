@@ -38,20 +38,29 @@ impl<T: ReplyToken> Engine<T> {
             out.push(Effect::Reply(reply, Outcome::Received(again), stream));
             return;
         }
+        let pending_before = self.core.pending.len();
         let deliveries = self.core.pick(now_ms, queue, &request, log);
+        let moved = self.core.pending.len() > pending_before;
         let wait_ms = request.wait_ms.unwrap_or(queue.rules.wait_ms);
         self.core.dirty.push(stream);
-        if !deliveries.is_empty() {
-            out.push(Effect::Reply(reply, Outcome::Received(deliveries), stream));
+        let outcome = if !deliveries.is_empty() {
+            Outcome::Received(deliveries)
         } else if wait_ms > 0 && request.skip.is_empty() {
             let id = request.waiter_id;
             self.core.timers.set(now_ms + wait_ms, Alarm::Waiter { stream, waiter_id: id });
             queue.waiters.push_back(Waiter { id, request, reply });
+            return;
         } else if queue.in_flight.len() >= IN_FLIGHT_MAX && !queue.rules.fifo {
-            out.push(Effect::Reply(reply, Outcome::OverLimit, stream));
+            Outcome::OverLimit
         } else {
             QueueGauges::add(&queue.gauges.empty_receives_total, 1);
-            out.push(Effect::Reply(reply, Outcome::Received(Vec::new()), stream));
+            Outcome::Received(Vec::new())
+        };
+        if moved {
+            // Whoever is told that nothing is left here finds the message among the dead letters.
+            self.core.await_durable(reply, outcome, stream);
+        } else {
+            out.push(Effect::Reply(reply, outcome, stream));
         }
     }
 
