@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
@@ -17,6 +18,13 @@ DENY_SEND = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},'
     '{"Effect":"Deny","Action":"sqs:SendMessage","Resource":"*"}]}'
 )
+
+# What the installed SDK speaks to SQS: "json", or "query" (forms and XML) before botocore 1.31.81.
+SQS_MODEL = botocore.session.get_session().get_service_model("sqs")
+PROTOCOL = SQS_MODEL.metadata["protocol"]
+SQS_ERRORS = {shape.name for shape in SQS_MODEL.error_shapes}
+# The same list has another name in the models of the two protocols.
+ALL_SYSTEM_ATTRIBUTES = {"MessageSystemAttributeNames" if PROTOCOL == "json" else "AttributeNames": ["All"]}
 
 # Name: account, access key id, secret, policy, status.
 USERS = {
@@ -151,6 +159,11 @@ def name_of(url):
 def arn_of(url):
     account, name = url.rsplit("/", 2)[-2:]
     return f"arn:aws:sqs:{daemon.REGION}:{account}:{name}"
+
+
+def redrive(dead_letters, count=1):
+    """A RedrivePolicy."""
+    return json.dumps({"deadLetterTargetArn": arn_of(dead_letters), "maxReceiveCount": count})
 
 
 def receive(sqs, url, count=1, **options):

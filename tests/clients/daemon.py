@@ -170,16 +170,22 @@ class Broker:
     def tls(self):
         return ssl.create_default_context(cafile=str(self.ca_file))
 
-    def client(self, service="sqs", credentials=None, secure=True, region=REGION, session_token=None, **settings):
+    def client(self, service="sqs", *options, **settings):
+        return boto3.session.Session().client(service, **self.connection(*options, **settings))
+
+    def resource(self, service="sqs", *options, **settings):
+        """boto3's object layer."""
+        return boto3.session.Session().resource(service, **self.connection(*options, **settings))
+
+    def connection(self, credentials=None, secure=True, region=REGION, session_token=None, **settings):
         access_key, secret_key = credentials or self.root_credentials()
         settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 40, "parameter_validation": False, **settings}
-        return boto3.session.Session().client(
-            service,
-            region_name=region,
-            endpoint_url=self.endpoint if secure else self.http_endpoint,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            aws_session_token=session_token,
-            verify=str(self.ca_file) if secure else None,
-            config=botocore.config.Config(**settings),
-        )
+        return {
+            "region_name": region,
+            "endpoint_url": self.endpoint if secure else self.http_endpoint,
+            "aws_access_key_id": access_key,
+            "aws_secret_access_key": secret_key,
+            "aws_session_token": session_token,
+            "verify": str(self.ca_file) if secure else None,
+            "config": botocore.config.Config(**settings),
+        }

@@ -5,6 +5,8 @@ import pytest
 import wire
 from conftest import arn_of, attributes, name_of, refused
 
+pytestmark = pytest.mark.both_protocols
+
 SSE_CLASH = (
     "You can use one type of server-side encryption (SSE) at one time. "
     "You can either enable KMS SSE or SQS SSE."
