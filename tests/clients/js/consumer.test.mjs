@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ReceiveMessageCommand, SendMessageBatchCommand, SendMessageCommand } from "@aws-sdk/client-sqs";
 import { Consumer } from "sqs-consumer";
@@ -18,13 +18,19 @@ async function sendAll(url, bodies) {
   }
 }
 
-/** Starts a consumer; its errors make the test fail unless it listens for them itself. */
+const started = [];
+
+// One that a failed test leaves behind would keep the process alive.
+afterEach(() => started.splice(0).forEach((consumer) => consumer.stop({ abort: true })));
+
+/** Starts a consumer and collects its errors. */
 function consume(queueUrl, options) {
   const consumer = Consumer.create({ queueUrl, sqs, ...POLL, ...options });
   const errors = [];
   // Stopping with `abort` reports the poll that it cut off as an error.
   consumer.on("error", (error) => error.code === "AbortError" || errors.push(error));
   consumer.start();
+  started.push(consumer);
   return { consumer, errors };
 }
 
