@@ -1,10 +1,11 @@
-//! Signature Version 4, the verifying side: header and presigned requests.
+//! Signature Version 4. The verifying side takes header and presigned requests; the signing side is [`Signer`].
 //!
 //! Pure: the caller looks up the secret, keeps derived keys and knows the time. The order of checks is that of the
 //! failure table: parts, scope, (key and token, by the caller), time, signature.
 
 mod canonical;
 mod failure;
+mod signer;
 mod signing_key;
 mod timestamp;
 
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 pub use failure::{ServiceFamily, SigV4Failure, SigV4FailureKind};
+pub use signer::{JsonPost, Signature, Signer};
 pub use signing_key::SigningKey;
 pub use timestamp::SignedTime;
 
@@ -359,14 +361,14 @@ impl Signed {
         let presigned = matches!(self.form, SignatureForm::Presigned { .. });
         let request_hash = canonical::request_hash(parts, &self.signed_headers, presigned, &payload_hash)?;
         let mut to_sign = String::with_capacity(160);
-        for part in
-            [ALGORITHM, "\n", self.time.basic(), "\n", &self.date, "/", &self.region, "/", &self.service, "/"]
-        {
-            to_sign.push_str(part);
-        }
-        to_sign.push_str(TERMINATOR);
-        to_sign.push('\n');
-        canonical::push_hex(&request_hash, &mut to_sign);
+        canonical::push_string_to_sign(
+            &self.time,
+            &self.date,
+            &self.region,
+            &self.service,
+            &request_hash,
+            &mut to_sign,
+        );
         if key.signs(to_sign.as_bytes(), &self.signature) {
             Ok(())
         } else {

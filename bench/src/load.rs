@@ -67,7 +67,7 @@ pub(crate) struct Target {
 impl Target {
     /// A signer of its own for one connection.
     pub(crate) fn signer(&self) -> Signer {
-        Signer::new(self.credentials.clone(), &self.region, &self.endpoint.authority)
+        Signer::new(&self.credentials, &self.region, &self.endpoint.authority)
     }
 }
 

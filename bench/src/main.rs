@@ -283,7 +283,7 @@ fn run_probe(args: ProbeArgs) -> Result<(), BenchError> {
 fn target(args: &TargetArgs) -> Result<Arc<Target>, BenchError> {
     let endpoint = Endpoint::new(&args.endpoint, args.ca_file.as_deref())?;
     let credentials = Arc::new(Credentials::load(&args.credentials_file, &args.profile)?);
-    let mut signer = Signer::new(credentials.clone(), &args.region, &endpoint.authority);
+    let mut signer = Signer::new(&credentials, &args.region, &endpoint.authority);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let find = Queue::find(&endpoint, &mut signer, &args.queue, args.create, &args.attributes);
     let queue = runtime.block_on(find)?;

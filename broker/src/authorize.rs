@@ -10,6 +10,7 @@ use sealq_api::error::{ErrorCode, ErrorReply};
 use sealq_api::iam::decision::{IdentityPolicies, decide_identity, decide_key, decide_queue};
 use sealq_api::iam::{Decision, Policy, Principal, Request};
 use sealq_api::sqs::Action;
+use sealq_crypto::EncryptionContext;
 
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
@@ -104,6 +105,27 @@ impl Authorizer {
         let request = Request { principal: principal(caller), action, resource: key.arn, keys };
         let decision = decide_key(&request, &identity(caller), key.policy, key.account, key.granted);
         text_of(&decision, caller, action, key.arn)
+    }
+
+    /// A use of a key through a queue. `key_id`: how the queue names the key, where it is not known by its ARN yet.
+    ///
+    /// # Errors
+    /// The denial text.
+    pub fn key_through_sqs(
+        &self,
+        caller: &Caller,
+        action: &str,
+        key: KeyFacts<'_>,
+        context: &EncryptionContext,
+        key_id: Option<&str>,
+    ) -> Result<(), String> {
+        let mut keys = self.keys(caller);
+        keys.add("kms:viaservice".into(), format!("sqs.{}.amazonaws.com", self.region));
+        if let Some(alias) = key_id.filter(|key_id| key_id.starts_with("alias/")) {
+            keys.add("kms:requestalias".into(), alias.to_owned());
+        }
+        keys.add_context(context);
+        self.key(caller, action, key, &keys)
     }
 
     /// A key service action without a key.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sealq_config::{Config, Io, KmsProvider, Loaded};
+use sealq_config::{Config, Io, Loaded};
 use sealq_crypto::data_key::KeyBytes;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::{KeyStore, LoadError, Loaded as KeysLoaded, SubKey};
@@ -37,6 +37,7 @@ use crate::health::Health;
 use crate::identity::{Identities, IdentityError, UniqueIds};
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
+use crate::key_provider::{KeyProvider, KeyProviderError, RemoteKeyService, provider_name};
 use crate::kms::KmsApi;
 use crate::listener::{BindError, Front, FrontLimits, Listener};
 use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
@@ -61,6 +62,12 @@ const TAIL_CACHE_BYTES: usize = 16 << 20;
 
 /// How often due rotations and deletions of keys are looked for.
 const KEY_SWEEP: Duration = Duration::from_secs(10);
+
+/// Wait before the first probe of an outage, at most; it doubles from probe to probe.
+const PROBE_WAIT_FIRST: Duration = Duration::from_millis(250);
+/// Longest wait between two probes. The contract asks for one every few seconds; a probe itself may take the provider's
+/// timeout.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not run.
 #[derive(Debug, Error)]
@@ -92,6 +99,9 @@ pub enum DaemonError {
     /// Metrics.
     #[error(transparent)]
     Metrics(#[from] InstallError),
+    /// The key provider.
+    #[error(transparent)]
+    KeyProvider(#[from] KeyProviderError),
     /// A setting that this build does not serve.
     #[error("{0}")]
     Setting(String),
@@ -113,7 +123,7 @@ impl DaemonError {
     pub fn is_settings(&self) -> bool {
         match self {
             Self::FirstStart(error) | Self::Rotation(RotationError::File(error)) => !error.is_about_data(),
-            Self::Identity(_) | Self::Setting(_) => true,
+            Self::Identity(_) | Self::KeyProvider(_) | Self::Setting(_) => true,
             _ => false,
         }
     }
@@ -147,12 +157,7 @@ pub fn run(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
 
 async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let config = &loaded.config;
-    if config.kms.provider != KmsProvider::Embedded {
-        return Err(DaemonError::Setting(
-            "kms.provider: this build serves \"embedded\" only; remove the setting or set it to \"embedded\""
-                .into(),
-        ));
-    }
+    let remote_keys = RemoteKeyService::from_settings(config)?;
     let clock = Clock::system();
     let secrets = SecretsDirectory::open(config)?;
     let root_key_file = RootKeyFile::of(config)?;
@@ -205,13 +210,9 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let control = Arc::new(KeyControl::new(store, handle.clone()));
     let rotation = RootRotation::new(config, control.clone(), root_key_file, audit.clone(), clock.clone());
     rotation.settle(previous_root_key.as_ref()).await?;
-    let provider = EmbeddedKeys::new(
-        control.clone(),
-        authorizer.clone(),
-        key_audit.clone(),
-        clock.clone(),
-        region.clone(),
-    );
+    let keys_are_remote = remote_keys.is_some();
+    let provider =
+        key_provider(remote_keys, control.clone(), authorizer.clone(), key_audit.clone(), clock.clone());
     let auth = &config.auth;
     if !auth.require_signatures {
         tracing::warn!(
@@ -235,7 +236,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         partition.clone(),
         authenticator.clone(),
     ));
-    let ring = KeyRing::new(provider, Arc::new(KeyUses::new(queues.clone(), config.limits.queue_series_max)));
+    let key_uses = Arc::new(KeyUses::new(queues.clone(), config.limits.queue_series_max));
+    let ring = KeyRing::new(provider, key_uses.clone());
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let pool = CryptoPool::start(workers).map_err(system("the crypto pool cannot be started"))?;
     let envelope = Arc::new(Envelope::new(ring, managed, pool, clock.clone()));
@@ -257,14 +259,10 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             partition: partition.clone(),
             waiter_ids: AtomicU64::new(1),
         },
-        kms: KmsApi::new(
-            control.clone(),
-            authorizer.clone(),
-            key_audit.clone(),
-            clock.clone(),
-            region,
-            partition,
-        ),
+        kms: (!keys_are_remote).then(|| {
+            let (audit, clock) = (key_audit.clone(), clock.clone());
+            KmsApi::new(control.clone(), authorizer.clone(), audit, clock, region, partition)
+        }),
         sts: StsService::new(authenticator.clone(), authorizer, clock.clone()),
         listen: config.listen.clone(),
         metrics: RequestMetrics::default(),
@@ -284,7 +282,9 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     *scrape.lock() = Some(observer::Scrape {
         queues,
         status: shard.status(),
-        envelope,
+        envelope: envelope.clone(),
+        key_provider: provider_name(config.kms.provider),
+        key_uses,
         clock: clock.clone(),
         io_engine,
         signatures_required: auth.require_signatures,
@@ -312,6 +312,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     tokio::spawn(exporter.upkeep(stop.watch()));
     tokio::spawn(watch_health(shard.status(), health.clone()));
     tokio::spawn(sweep_keys(control, clock));
+    tokio::spawn(probe_key_service(envelope));
     health.set_ready(true);
     announce(announcement);
 
@@ -349,6 +350,26 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         what: "the shard cannot be stopped",
         source: std::io::Error::other(error),
     })
+}
+
+/// Who makes and unwraps data keys.
+fn key_provider(
+    remote: Option<RemoteKeyService>,
+    control: Arc<KeyControl>,
+    authorizer: Authorizer,
+    audit: KeyAudit,
+    clock: Clock,
+) -> KeyProvider {
+    match remote {
+        None => KeyProvider::Embedded(Box::new(EmbeddedKeys::new(control, authorizer, audit, clock))),
+        #[cfg(feature = "kms-network")]
+        Some(service) => {
+            let keys = crate::remote_keys::RemoteKeys::new(service, authorizer, audit, clock);
+            KeyProvider::Remote(Box::new(keys))
+        }
+        #[cfg(not(feature = "kms-network"))]
+        Some(service) => match service {},
+    }
 }
 
 fn log_options(config: &Config) -> LogOptions {
@@ -453,6 +474,16 @@ async fn sweep_keys(control: Arc<KeyControl>, clock: Clock) {
             tracing::warn!(%error, "a due change of a key could not be stored; it is tried again");
         }
         tokio::time::sleep(KEY_SWEEP).await;
+    }
+}
+
+/// Looks during an outage whether the key service answers again, so that no request has to wait to find out.
+async fn probe_key_service(envelope: Arc<Envelope<KeyProvider>>) {
+    let mut wait = PROBE_WAIT_FIRST;
+    loop {
+        tokio::time::sleep(wait).await;
+        let unreachable = envelope.ring().probe().await;
+        wait = if unreachable { (wait * 2).min(PROBE_WAIT_MAX) } else { PROBE_WAIT_FIRST };
     }
 }
 

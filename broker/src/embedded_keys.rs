@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use sealq_crypto::data_key::KeyBytes;
-use sealq_crypto::encryption_context::QUEUE_ARN_NAME;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::cryptography::DataKeySize;
 use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
-use sealq_crypto::key_store::{Action, KeyId, KmsError, Scope};
+use sealq_crypto::key_store::{Action, KeyId, KmsError};
 use sealq_crypto::{DecryptedDataKey, EncryptionContext, GeneratedDataKey, KeyService, KeyServiceError};
 
 use crate::authorize::{Authorizer, KeyFacts};
@@ -15,6 +14,7 @@ use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
+use crate::key_provider::queue_scope;
 
 /// See the module documentation.
 pub struct EmbeddedKeys {
@@ -22,19 +22,12 @@ pub struct EmbeddedKeys {
     authorizer: Authorizer,
     audit: KeyAudit,
     clock: Clock,
-    region: String,
 }
 
 impl EmbeddedKeys {
     /// Over the broker's key state.
-    pub fn new(
-        control: Arc<KeyControl>,
-        authorizer: Authorizer,
-        audit: KeyAudit,
-        clock: Clock,
-        region: String,
-    ) -> Self {
-        Self { control, authorizer, audit, clock, region }
+    pub fn new(control: Arc<KeyControl>, authorizer: Authorizer, audit: KeyAudit, clock: Clock) -> Self {
+        Self { control, authorizer, audit, clock }
     }
 
     async fn generate(
@@ -44,7 +37,8 @@ impl EmbeddedKeys {
         context: &EncryptionContext,
     ) -> Result<(GeneratedDataKey, KeyId), KmsError> {
         self.control.settle_due(self.clock.now_ms()).await?;
-        let scope = self.queue_scope(context)?;
+        let scope = queue_scope(context)
+            .ok_or_else(|| KmsError::Internal { reason: "the context names no queue".into() })?;
         make_managed_key(&self.control, &self.audit, key_id, &scope, self.clock.now_ms()).await?;
         let key = self.control.read().resolve(key_id, &scope, Action::GenerateDataKey)?;
         self.allow(
@@ -103,7 +97,7 @@ impl EmbeddedKeys {
         key: KeyId,
         operation: GrantOperation,
         context: &EncryptionContext,
-        alias: Option<&str>,
+        key_id: Option<&str>,
     ) -> Result<(), KmsError> {
         let policy = self.control.policy(key)?;
         let (arn, account, granted) = {
@@ -117,26 +111,10 @@ impl EmbeddedKeys {
             let granted = store.grant_allows(key, &grantee, operation, context);
             (store.key_arn(key)?, store.owner(key)?.account.clone(), granted)
         };
-        let mut keys = self.authorizer.keys(caller);
-        keys.add("kms:viaservice".into(), format!("sqs.{}.amazonaws.com", self.region));
-        if let Some(alias) = alias.filter(|alias| alias.starts_with("alias/")) {
-            keys.add("kms:requestalias".into(), alias.to_owned());
-        }
-        add_context(&mut keys, context);
         let facts = KeyFacts { arn: &arn, account: &account, policy: &policy, granted };
-        self.authorizer.key(caller, action, facts, &keys).map_err(|reason| KmsError::AccessDenied { reason })
-    }
-
-    /// Keys named without an account are the queue owner's.
-    fn queue_scope(&self, context: &EncryptionContext) -> Result<Scope, KmsError> {
-        let arn = context.get(QUEUE_ARN_NAME).unwrap_or_default();
-        let parts: Vec<&str> = arn.split(':').collect();
-        match parts[..] {
-            [_, partition, _, region, account, _] => {
-                Ok(Scope { partition: partition.into(), account: account.into(), region: region.into() })
-            }
-            _ => Err(KmsError::Internal { reason: format!("'{arn}' is no queue ARN") }),
-        }
+        self.authorizer
+            .key_through_sqs(caller, action, facts, context, key_id)
+            .map_err(|reason| KmsError::AccessDenied { reason })
     }
 }
 
@@ -151,7 +129,7 @@ impl KeyService for EmbeddedKeys {
     ) -> Result<GeneratedDataKey, KeyServiceError> {
         let made = self.generate(caller, key_id, context).await;
         let key_arn = made.as_ref().map_or_else(|_| key_id.to_owned(), |(made, _)| made.key_arn.clone());
-        self.audit.used(caller, "GenerateDataKey", &key_arn, context, made.as_ref().err()).await;
+        self.audit.used(caller, "GenerateDataKey", &key_arn, context, failure(&made)).await;
         made.map(|(made, _)| made).map_err(KeyServiceError::from)
     }
 
@@ -166,9 +144,18 @@ impl KeyService for EmbeddedKeys {
             Ok(()) => self.unwrap(caller, wrapped, key_arn, context),
             Err(error) => Err(error),
         };
-        self.audit.used(caller, "Decrypt", key_arn, context, opened.as_ref().err()).await;
+        self.audit.used(caller, "Decrypt", key_arn, context, failure(&opened)).await;
         opened.map_err(KeyServiceError::from)
     }
+
+    /// It is in this process.
+    async fn probe(&self) -> bool {
+        true
+    }
+}
+
+fn failure<T>(answer: &Result<T, KmsError>) -> Option<(&'static str, String)> {
+    answer.as_ref().err().map(|error| (error.name(), error.to_string()))
 }
 
 /// Makes the managed key of an account and region if `key_id` names it and it is not there yet.
@@ -196,15 +183,4 @@ pub fn grant_arns(caller: &Caller) -> Vec<&str> {
         arns.push(role_arn);
     }
     arns
-}
-
-/// Condition keys of an encryption context.
-pub fn add_context(keys: &mut crate::authorize::RequestKeys<'_>, context: &EncryptionContext) {
-    for (name, value) in context.iter() {
-        keys.add(format!("kms:encryptioncontext:{}", name.to_lowercase()), value.to_owned());
-    }
-    if !context.is_empty() {
-        let names = context.iter().map(|(name, _)| name.to_owned()).collect();
-        keys.add_many("kms:encryptioncontextkeys".into(), names);
-    }
 }

@@ -29,16 +29,16 @@ impl KeyAudit {
         Self { log, clock, region, series: Arc::new(QueueSeries::new(series_max)) }
     }
 
-    /// A use of a key by the broker in the caller's name.
+    /// A use of a key by the broker in the caller's name. `error`: its name and text.
     pub async fn used(
         &self,
         caller: &Caller,
         name: &str,
         key_arn: &str,
         context: &EncryptionContext,
-        error: Option<&KmsError>,
+        error: Option<(&'static str, String)>,
     ) {
-        self.count(name, context, error);
+        self.count(name, context, error.as_ref().map_or("ok", |(name, _)| name));
         let pairs: serde_json::Map<String, Value> =
             context.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
         let owner = key_arn.split(':').nth(4).unwrap_or_default().to_owned();
@@ -56,7 +56,7 @@ impl KeyAudit {
             user_agent: "sqs.amazonaws.com".into(),
             request_parameters: json!({ "keyId": key_arn, "encryptionContext": pairs }),
             response_elements: Value::Null,
-            error: error.map(|error| (error.name().to_owned(), error.to_string())),
+            error: error.map(|(name, text)| (name.to_owned(), text)),
             request_id: uuid::Uuid::new_v4().to_string(),
             resources: vec![(key_arn.to_owned(), owner.clone(), "AWS::KMS::Key")],
             read_only: true,
@@ -72,7 +72,7 @@ impl KeyAudit {
     }
 
     /// Counts a call by its queue and outcome.
-    fn count(&self, action: &str, context: &EncryptionContext, error: Option<&KmsError>) {
+    fn count(&self, action: &str, context: &EncryptionContext, outcome: &'static str) {
         let arn: Vec<&str> = context.get(QUEUE_ARN_NAME).unwrap_or("").split(':').collect();
         let (account, queue) = match arn[..] {
             [_, _, _, _, account, name] => (account, self.series.label(account, name)),
@@ -82,7 +82,7 @@ impl KeyAudit {
             ("account", account.to_owned()),
             ("queue", queue.to_owned()),
             ("action", action.to_owned()),
-            ("outcome", error.map_or("ok", KmsError::name).to_owned()),
+            ("outcome", outcome.to_owned()),
         ];
         metrics::counter!(KMS_CALLS, &labels).increment(1);
     }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::authorize::{Authorizer, KeyFacts, RequestKeys};
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
-use crate::embedded_keys::{add_context, grant_arns};
+use crate::embedded_keys::grant_arns;
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 
@@ -267,7 +267,7 @@ impl KmsApi {
         if let Some(named) = subject.parameters.get("keyId").and_then(Value::as_str) {
             condition_keys::add_request_alias(keys, named);
         }
-        add_context(keys, context);
+        keys.add_context(context);
         if !context.is_empty()
             && let Value::Object(parameters) = &mut subject.parameters
         {

@@ -67,6 +67,8 @@ pub const DATA_KEY_CACHE_HITS: &str = "sealq_data_key_cache_hits_total";
 pub const DATA_KEYS_GENERATED: &str = "sealq_data_keys_generated_total";
 /// Uses of a data key past its period while the KMS could not be reached.
 pub const DATA_KEY_OUTAGE_USES: &str = "sealq_data_key_outage_uses_total";
+/// Age of the oldest such data key.
+pub const DATA_KEY_OUTAGE_AGE: &str = "sealq_data_key_outage_age_seconds";
 /// Time from staging the first record of a group until the group was durable.
 pub const COMMIT_DURATION: &str = "sealq_commit_duration_seconds";
 /// Records of one group.
@@ -204,6 +206,13 @@ pub const METRICS: &[Metric] = &[
         Count,
         QUEUE,
         "Uses of a data key past its period while the KMS could not be reached."
+    ),
+    metric!(
+        DATA_KEY_OUTAGE_AGE,
+        Kind::Gauge,
+        Seconds,
+        QUEUE,
+        "Age of the oldest data key that is used past its period because the KMS cannot be reached, in seconds."
     ),
     metric!(
         COMMIT_DURATION,

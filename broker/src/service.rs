@@ -40,8 +40,8 @@ pub struct Broker {
     pub authenticator: Arc<Authenticator>,
     /// SQS.
     pub sqs: SqsService,
-    /// KMS.
-    pub kms: KmsApi,
+    /// KMS; `None` where another key service keeps the keys.
+    pub kms: Option<KmsApi>,
     /// STS.
     pub sts: StsService,
     /// Addresses, for the queue URLs handed out.
@@ -233,8 +233,13 @@ impl Broker {
                 "The key service is served over HTTPS only.",
             ));
         }
-        let request = KmsRequest::parse(target, &inbound.body)?;
-        self.kms.answer(request, &caller).await
+        let Some(kms) = &self.kms else {
+            return Err(KmsErrorReply::new(
+                KmsErrorName::UnsupportedOperationException,
+                "The keys of this broker are kept by another key service (kms.provider): ask that one.",
+            ));
+        };
+        kms.answer(KmsRequest::parse(target, &inbound.body)?, &caller).await
     }
 
     fn answer_sts(&self, inbound: &Inbound, request_id: &Arc<str>) -> Answer {

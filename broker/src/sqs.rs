@@ -23,8 +23,8 @@ use crate::audit::AuditLog;
 use crate::authorize::Authorizer;
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::embedded_keys::EmbeddedKeys;
 use crate::envelope::Envelope;
+use crate::key_provider::KeyProvider;
 use crate::queues::{Queue, Queues};
 use crate::receipt_handle::ReceiptHandles;
 use crate::shard::ShardHandle;
@@ -37,7 +37,7 @@ pub struct SqsService {
     /// The engine's thread.
     pub shard: ShardHandle,
     /// Keys and workers.
-    pub envelope: Arc<Envelope<EmbeddedKeys>>,
+    pub envelope: Arc<Envelope<KeyProvider>>,
     /// Receipt handles.
     pub receipts: ReceiptHandles,
     /// The decision point.

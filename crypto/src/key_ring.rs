@@ -27,10 +27,7 @@ use std::{fmt, sync::Arc};
 use parking_lot::RwLock;
 
 use self::{flight::Flights, outage::Outage};
-pub use self::{
-    key_use::{KeyUse, KeyUseObserver, NoObserver},
-    outage::{PROBE_BACKOFF_FIRST_MS, PROBE_BACKOFF_MAX_MS},
-};
+pub use self::key_use::{KeyUse, KeyUseObserver, NoObserver};
 use crate::{
     bounded_cache::BoundedCache,
     data_key::DataKey,
@@ -108,7 +105,8 @@ type Outcome<K> = Result<Served<K>, KeyServiceError>;
 
 struct Served<K> {
     key: Arc<K>,
-    expired: bool,
+    /// Past its period, and used all the same: its age, ms.
+    expired: Option<u64>,
 }
 
 impl<K> Clone for Served<K> {
@@ -261,6 +259,15 @@ impl<S: KeyService> KeyRing<S> {
         self.outage.since_ms()
     }
 
+    /// One probe, if there is an outage: until it is answered no request calls the service. To be repeated with some
+    /// wait between; true while there is an outage.
+    pub async fn probe(&self) -> bool {
+        if self.outage.is_active() && self.service.probe().await {
+            self.outage.probe_answered();
+        }
+        self.outage.is_active()
+    }
+
     /// How many data keys are held for sealing and for opening.
     pub fn data_keys_held(&self) -> (usize, usize) {
         (self.sealing.read().len(), self.opening.read().unwrapped.len())
@@ -312,16 +319,44 @@ impl<S: KeyService> KeyRing<S> {
         self.opening.read().unwrapped(now_ms, message).map(Arc::clone)
     }
 
-    /// `Some(false)`: within its period. `Some(true)`: expired, and to be used all the same. `None`: expired.
-    fn expiry(&self, now_ms: u64, since_ms: u64, reuse_period_s: u32) -> Option<bool> {
+    /// `Some(None)`: within its period. `Some(age)`: expired, and to be used all the same. `None`: expired.
+    fn expiry(&self, now_ms: u64, since_ms: u64, reuse_period_s: u32) -> Option<Option<u64>> {
         let within = match now_ms.checked_sub(since_ms) {
             Some(age_ms) => age_ms < u64::from(reuse_period_s) * 1_000,
             None => since_ms - now_ms <= CLOCK_STEP_MAX_MS,
         };
+        let age_ms = now_ms.saturating_sub(since_ms);
         if within {
-            return Some(false);
+            return Some(None);
         }
-        self.outage.serves_expired(now_ms).then_some(true)
+        self.outage.serves_expired().then_some(Some(age_ms))
+    }
+
+    /// The sealing key past its period, if there is one.
+    fn expired_sealing_key(
+        &self,
+        now_ms: u64,
+        principal: &str,
+        queue: QueueRef<'_>,
+    ) -> Option<Served<SealingKey>> {
+        let sealing = self.sealing.read();
+        let entry = sealing.get(principal, &queue.stream, now_ms).filter(|entry| entry.serves(queue))?;
+        let age_ms = now_ms.saturating_sub(entry.key.generated_at_ms());
+        Some(Served { key: Arc::clone(&entry.key), expired: Some(age_ms) })
+    }
+
+    /// The opening key of an admission past its period, if there is one.
+    fn expired_opening_key(
+        &self,
+        now_ms: u64,
+        principal: &str,
+        scope: &KeyScope,
+        message: &SealedMessage<'_>,
+    ) -> Option<Served<OpeningKey>> {
+        let opening = self.opening.read();
+        let admitted_at_ms = *opening.admissions.get(principal, scope, now_ms)?;
+        let key = Arc::clone(opening.unwrapped(now_ms, message)?);
+        Some(Served { key, expired: Some(now_ms.saturating_sub(admitted_at_ms)) })
     }
 
     async fn renew_sealing_key(
@@ -338,22 +373,21 @@ impl<S: KeyService> KeyRing<S> {
         }
         // The data key of an earlier setting is not to come back with it.
         self.forget_other_setting(principal, queue);
-        let attempt = self.outage.attempt();
-        let generated = self.generate_verified(now_ms, caller, principal, queue).await;
-        drop(attempt);
-        match generated {
+        let held = self.expired_sealing_key(now_ms, principal, queue);
+        let answer = match self.outage.attempt(held.is_some()) {
+            Some(_attempt) => self.generate_verified(now_ms, caller, principal, queue).await,
+            None => Err(left_alone()),
+        };
+        match answer {
             Ok(key) => {
                 self.observer.key_used(queue.stream, principal, KeyUse::DataKeyGenerated);
-                Ok(Served { key, expired: false })
+                Ok(Served { key, expired: None })
             }
             Err(error @ KeyServiceError::Unreachable { .. }) => {
-                let sealing = self.sealing.read();
-                let cached =
-                    sealing.get(principal, &queue.stream, now_ms).filter(|entry| entry.serves(queue));
-                let key = Arc::clone(&cached.ok_or(error)?.key);
-                drop(sealing);
-                self.observer.key_used(queue.stream, principal, KeyUse::OutageUse);
-                Ok(Served { key, expired: true })
+                // Looked up again: another request's refusal may have taken it away meanwhile.
+                let served = self.expired_sealing_key(now_ms, principal, queue).ok_or(error)?;
+                self.observe_served(queue.stream, principal, KeyUse::SealingHit, served.expired);
+                Ok(served)
             }
             Err(error) => {
                 if revokes(&error) {
@@ -411,11 +445,15 @@ impl<S: KeyService> KeyRing<S> {
             return Ok(served);
         }
         let context = EncryptionContext::for_queue(message.context_arn());
-        let attempt = self.outage.attempt();
-        self.observer.key_used(message.origin_stream(), principal, KeyUse::DecryptCall);
-        let answer = self.service.decrypt(caller, message.wrapped_key(), message.key_arn(), &context).await;
-        let answer = self.noted(now_ms, answer);
-        drop(attempt);
+        let held = self.expired_opening_key(now_ms, principal, &scope, message);
+        let answer = match self.outage.attempt(held.is_some()) {
+            Some(_attempt) => {
+                self.observer.key_used(message.origin_stream(), principal, KeyUse::DecryptCall);
+                let (wrapped, key_arn) = (message.wrapped_key(), message.key_arn());
+                self.noted(now_ms, self.service.decrypt(caller, wrapped, key_arn, &context).await)
+            }
+            None => Err(left_alone()),
+        };
         match answer {
             Ok(decrypted) if decrypted.key_arn == message.key_arn() => {
                 let key = match self.unwrapped(now_ms, message) {
@@ -435,19 +473,15 @@ impl<S: KeyService> KeyRing<S> {
                     }
                 };
                 self.admit(now_ms, principal, Arc::clone(&key));
-                Ok(Served { key, expired: false })
+                Ok(Served { key, expired: None })
             }
             Ok(decrypted) => Err(KeyServiceError::Inconsistent {
                 message: format!("asked for {}, unwrapped under {}", message.key_arn(), decrypted.key_arn),
             }),
             Err(error @ KeyServiceError::Unreachable { .. }) => {
-                let opening = self.opening.read();
-                let admitted = opening.admissions.get(principal, &scope, now_ms).is_some();
-                let known = opening.unwrapped(now_ms, message).filter(|_| admitted).map(Arc::clone);
-                drop(opening);
-                let key = known.ok_or(error)?;
-                self.observer.key_used(message.origin_stream(), principal, KeyUse::OutageUse);
-                Ok(Served { key, expired: true })
+                let served = self.expired_opening_key(now_ms, principal, &scope, message).ok_or(error)?;
+                self.observe_served(message.origin_stream(), principal, KeyUse::OpeningHit, served.expired);
+                Ok(served)
             }
             Err(error) => {
                 self.revoke_admission(principal, &scope, &error);
@@ -482,11 +516,10 @@ impl<S: KeyService> KeyRing<S> {
     /// Notes from an answer whether the service can be reached.
     fn noted<T>(&self, now_ms: u64, answer: Result<T, KeyServiceError>) -> Result<T, KeyServiceError> {
         match &answer {
-            Err(KeyServiceError::Unreachable { message }) => {
-                if self.outage.since_ms().is_none() {
+            Err(KeyServiceError::Unreachable { message, silent }) => {
+                if self.outage.failed(now_ms, *silent) {
                     tracing::warn!(%message, "the key service is unreachable; cached data keys go on serving");
                 }
-                self.outage.failed(now_ms);
             }
             _ => {
                 if let Some(since_ms) = self.outage.answered() {
@@ -500,8 +533,14 @@ impl<S: KeyService> KeyRing<S> {
         answer
     }
 
-    fn observe_served(&self, stream: u32, principal: &str, hit: KeyUse, expired: bool) {
-        self.observer.key_used(stream, principal, if expired { KeyUse::OutageUse } else { hit });
+    fn observe_served(&self, stream: u32, principal: &str, hit: KeyUse, expired: Option<u64>) {
+        match expired {
+            None => self.observer.key_used(stream, principal, hit),
+            Some(age_ms) => {
+                self.observer.key_used(stream, principal, KeyUse::OutageUse);
+                self.observer.expired_key_used(stream, age_ms);
+            }
+        }
     }
 }
 
@@ -518,6 +557,12 @@ impl OpeningCache {
         // The id alone is what the record claims; the whole name decides.
         self.unwrapped.get(message.key_arn(), message.data_key_id(), now_ms).filter(|key| key.opens(message))
     }
+}
+
+/// The answer to a request that finds the breaker open and holds no key.
+fn left_alone() -> KeyServiceError {
+    let message = "it did not answer a moment ago and is being probed".to_owned();
+    KeyServiceError::Unreachable { message, silent: true }
 }
 
 fn revokes(error: &KeyServiceError) -> bool {

@@ -31,6 +31,10 @@ pub trait KeyService: Send + Sync {
         key_arn: &str,
         context: &EncryptionContext,
     ) -> impl Future<Output = Result<DecryptedDataKey, KeyServiceError>> + Send;
+
+    /// Whether the service answers at all; asked during an outage only. Uses no key and is no call of the key service's
+    /// API.
+    fn probe(&self) -> impl Future<Output = bool> + Send;
 }
 
 /// What GenerateDataKey answers.
@@ -70,6 +74,8 @@ pub enum KeyServiceError {
     Unreachable {
         /// What failed, for the operator.
         message: String,
+        /// No answer came, so that the next call may wait as long as this one did; otherwise HTTP 5xx.
+        silent: bool,
     },
     /// The service answered something that cannot be: a data key that does not unwrap to itself, another key
     /// than the one asked for, a wrapped form too long to store. Nothing is sealed or opened with it.
@@ -78,6 +84,17 @@ pub enum KeyServiceError {
         /// What did not fit, for the operator.
         message: String,
     },
+}
+
+impl KeyServiceError {
+    /// A short name, for metrics and audit records: the vendor's for refusals.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refused { kind, .. } => kind.name(),
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Inconsistent { .. } => "Inconsistent",
+        }
+    }
 }
 
 /// Classes of refusal, each with its own code in the queue API.
@@ -102,6 +119,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The vendor's name of the error.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccessDenied => "AccessDeniedException",
+            Self::Disabled => "DisabledException",
+            Self::InvalidKeyUsage => "InvalidKeyUsageException",
+            Self::InvalidState => "KMSInvalidStateException",
+            Self::NotFound => "NotFoundException",
+            Self::OptInRequired => "SubscriptionRequiredException",
+            Self::Throttled => "ThrottlingException",
+            Self::InvalidCiphertext => "InvalidCiphertextException",
+        }
+    }
+
     /// Whether the answer is about the caller's rights or the key's state, so that it also ends what earlier
     /// answers allowed. Throttling says "later", and a damaged wrapped key says nothing about other ones.
     pub fn revokes(self) -> bool {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::{RequestParts, SigV4Failure};
+use super::{ALGORITHM, RequestParts, SigV4Failure, SignedTime, TERMINATOR};
 
 /// RFC 3986 unreserved characters stay.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -96,7 +96,7 @@ pub(super) fn request_hash(
     let mut text = String::with_capacity(CANONICAL_BYTES_USUAL);
     text.push_str(parts.method);
     text.push('\n');
-    canonical_path(parts.path, &mut text);
+    push_path(parts.path, &mut text);
     text.push('\n');
     if !parts.query.is_empty() {
         QueryPairs::parse(parts.query).canonical(&mut text, presigned);
@@ -115,8 +115,23 @@ pub(super) fn request_hash(
     Ok(Sha256::digest(text.as_bytes()).into())
 }
 
+/// What the signing key signs. `date`: `yyyymmdd` of the scope.
+pub(super) fn push_string_to_sign(
+    time: &SignedTime,
+    date: &str,
+    region: &str,
+    service: &str,
+    request_hash: &[u8; 32],
+    out: &mut String,
+) {
+    for part in [ALGORITHM, "\n", time.basic(), "\n", date, "/", region, "/", service, "/", TERMINATOR, "\n"] {
+        out.push_str(part);
+    }
+    push_hex(request_hash, out);
+}
+
 /// Dot segments and double slashes removed, each segment encoded again as it was received.
-fn canonical_path(path: &str, out: &mut String) {
+pub(super) fn push_path(path: &str, out: &mut String) {
     if path.is_empty() || path == "/" {
         out.push('/');
         return;

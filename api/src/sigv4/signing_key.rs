@@ -30,6 +30,11 @@ impl SigningKey {
         Self(key)
     }
 
+    /// This key's signature over `text`.
+    pub fn sign(&self, text: &[u8]) -> [u8; 32] {
+        *hmac(&*self.0, text)
+    }
+
     /// Whether `signature` is this key's over `text`. Constant time.
     pub fn signs(&self, text: &[u8], signature: &[u8; 32]) -> bool {
         hmac(&*self.0, text).ct_eq(signature).into()

@@ -278,3 +278,46 @@ fn a_header_or_query_parameter_of_the_signature_given_twice_is_refused() {
     let both = vector_a();
     assert!(Presented::from_request(&RequestParts { query: "X-Amz-Signature=1", ..post(&both) }).is_err());
 }
+
+/// Vector B: 2026-01-02T03:04:05Z, us-east-2, with a session token.
+#[test]
+fn auth_1_a_signed_request_carries_the_signature_of_vector_b() {
+    let mut signer = Signer::new("AKIDEXAMPLE", SECRET, Some("TOKEN/with+chars=="), "us-east-2", "sqs");
+    let hash = hex::encode(Sha256::digest(BODY));
+    let post = JsonPost {
+        host: "sqs.us-east-2.example.net",
+        path: "/",
+        content_type: "application/x-amz-json-1.0",
+        target: "AmazonSQS.SendMessage",
+        payload_sha256_hex: &hash,
+    };
+    let expected = "f6e82f664344037ec8fb5f695816e05ff349ee07311da22efa3c9756966dd374";
+    for epoch_s in [NOW_MS / 1_000, NOW_MS / 1_000 + 86_400, NOW_MS / 1_000] {
+        let signature = signer.sign(epoch_s, &post);
+        assert_eq!(signature.authorization.ends_with(expected), epoch_s == NOW_MS / 1_000);
+    }
+}
+
+#[test]
+fn what_is_signed_here_verifies_here() {
+    let mut signer = Signer::new("AKIDEXAMPLE", SECRET, None, "us-east-2", "kms");
+    let hash = hex::encode(Sha256::digest(BODY));
+    let post = JsonPost {
+        host: "127.0.0.1:9324",
+        path: "/a%20b/",
+        content_type: "application/x-amz-json-1.1",
+        target: "TrentService.Decrypt",
+        payload_sha256_hex: &hash,
+    };
+    let signature = signer.sign(NOW_MS / 1_000, &post);
+    let headers = headers(&[
+        ("host", post.host),
+        ("content-type", post.content_type),
+        ("x-amz-target", post.target),
+        ("x-amz-date", signature.amz_date),
+        ("authorization", signature.authorization),
+    ]);
+    let parts = RequestParts { path: post.path, ..self::post(&headers) };
+    let key = SigningKey::derive(SECRET, "20260102", "us-east-2", "kms");
+    assert_eq!(signed(&parts).verify(&key, &parts, BODY.as_bytes()), Ok(()));
+}

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 
 use sealq_api::iam::{ConditionKeys, ConditionValue};
+use sealq_crypto::EncryptionContext;
 
 use crate::caller::{Caller, CallerKind};
 
@@ -41,6 +42,17 @@ impl<'a> RequestKeys<'a> {
     /// Adds a multi-valued key. `key` in lower case.
     pub fn add_many(&mut self, key: String, values: Vec<String>) {
         self.added.push((key, values));
+    }
+
+    /// Adds the keys of an encryption context.
+    pub fn add_context(&mut self, context: &EncryptionContext) {
+        for (name, value) in context.iter() {
+            self.add(format!("kms:encryptioncontext:{}", name.to_lowercase()), value.to_owned());
+        }
+        if !context.is_empty() {
+            let names = context.iter().map(|(name, _)| name.to_owned()).collect();
+            self.add_many("kms:encryptioncontextkeys".into(), names);
+        }
     }
 }
 

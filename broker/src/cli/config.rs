@@ -2,7 +2,8 @@
 
 use clap::Subcommand;
 
-use super::{Exit, Sources, data, say, settings};
+use super::{Exit, Sources, data, say, say_error, settings};
+use crate::key_provider::RemoteKeyService;
 
 /// What to do with the settings.
 #[derive(Subcommand, Debug)]
@@ -26,6 +27,10 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
     }
     match action {
         Action::Check => {
+            if let Err(error) = RemoteKeyService::from_settings(&loaded.config) {
+                say_error(&error);
+                return Exit::Settings;
+            }
             let file = loaded.file.map_or("no file".to_owned(), |file| file.display().to_string());
             say(&format!("settings are in order ({file})"));
             Exit::Done

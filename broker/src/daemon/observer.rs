@@ -1,15 +1,17 @@
 //! What the daemon shows of itself: figures gathered at each scrape, and key uses as they happen.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sealq_crypto::{KeyUse, KeyUseObserver};
 
 use crate::clock::Clock;
-use crate::embedded_keys::EmbeddedKeys;
 use crate::engine::gauges::QueueGauges;
 use crate::envelope::Envelope;
+use crate::key_provider::KeyProvider;
 use crate::metrics_exporter::{
-    DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO,
+    DATA_KEY_CACHE_HITS, DATA_KEY_OUTAGE_AGE, DATA_KEY_OUTAGE_USES, DATA_KEYS_GENERATED, EMPTY_RECEIVES, IO_ENGINE_INFO,
     KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT, QueueDepth,
     QueueSeries, SENT_BYTES, SIGNATURES_NOT_REQUIRED,
 };
@@ -20,7 +22,9 @@ use crate::shard::ShardStatus;
 pub(super) struct Scrape {
     pub(super) queues: Arc<Queues>,
     pub(super) status: Arc<ShardStatus>,
-    pub(super) envelope: Arc<Envelope<EmbeddedKeys>>,
+    pub(super) envelope: Arc<Envelope<KeyProvider>>,
+    pub(super) key_provider: &'static str,
+    pub(super) key_uses: Arc<KeyUses>,
     pub(super) clock: Clock,
     pub(super) io_engine: &'static str,
     pub(super) signatures_required: bool,
@@ -34,7 +38,8 @@ impl Scrape {
         metrics::gauge!(SIGNATURES_NOT_REQUIRED).set(if self.signatures_required { 0.0 } else { 1.0 });
         let since_ms = self.envelope.ring().outage_since_ms();
         let seconds = since_ms.map_or(0.0, |since_ms| now_ms.saturating_sub(since_ms) as f64 / 1_000.0);
-        metrics::gauge!(KMS_UNREACHABLE, "provider" => "embedded").set(seconds);
+        metrics::gauge!(KMS_UNREACHABLE, "provider" => self.key_provider).set(seconds);
+        self.key_uses.publish_ages(since_ms.is_some());
         metrics::gauge!(crate::metrics_exporter::LOG_POISONED, "shard" => "0")
             .set(f64::from(u8::from(self.status.poisoned.load(std::sync::atomic::Ordering::Relaxed))));
         let mut depths = Vec::new();
@@ -70,21 +75,41 @@ impl Scrape {
 pub(super) struct KeyUses {
     queues: Arc<Queues>,
     series: QueueSeries,
+    /// By account and queue label: age of the oldest expired key in use, ms. Never more than there are series.
+    ages_ms: Mutex<HashMap<(String, String), u64>>,
 }
 
 impl KeyUses {
     pub(super) fn new(queues: Arc<Queues>, series_max: usize) -> Self {
-        Self { queues, series: QueueSeries::new(series_max) }
+        Self { queues, series: QueueSeries::new(series_max), ages_ms: Mutex::default() }
+    }
+
+    /// Labels of the queue's series: its own, or those of the rest.
+    fn labels(&self, stream: u32) -> (String, String) {
+        let queue = self.queues.by_stream(stream);
+        let (account, name) =
+            queue.as_ref().map_or(("", "_other"), |queue| (&*queue.record.account, &*queue.record.name));
+        (account.to_owned(), self.series.label(account, name).to_owned())
+    }
+
+    /// Shows how old the keys are that an outage keeps in use; 0 once it is over.
+    fn publish_ages(&self, outage: bool) {
+        let mut ages_ms = self.ages_ms.lock();
+        for ((account, queue), age_ms) in ages_ms.iter() {
+            let age_s = if outage { *age_ms as f64 / 1_000.0 } else { 0.0 };
+            let labels = [("account", account.clone()), ("queue", queue.clone())];
+            metrics::gauge!(DATA_KEY_OUTAGE_AGE, &labels).set(age_s);
+        }
+        if !outage {
+            ages_ms.clear();
+        }
     }
 }
 
 impl KeyUseObserver for KeyUses {
     fn key_used(&self, stream: u32, _principal: &str, key_use: KeyUse) {
-        let queue = self.queues.by_stream(stream);
-        let (account, name) =
-            queue.as_ref().map_or(("", "_other"), |queue| (&*queue.record.account, &*queue.record.name));
-        let labels =
-            [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
+        let (account, queue) = self.labels(stream);
+        let labels = [("account", account), ("queue", queue)];
         match key_use {
             // Calls are counted with their outcome where they are audited.
             KeyUse::GenerateCall | KeyUse::DecryptCall => {}
@@ -94,5 +119,12 @@ impl KeyUseObserver for KeyUses {
             }
             KeyUse::OutageUse => metrics::counter!(DATA_KEY_OUTAGE_USES, &labels).increment(1),
         }
+    }
+
+    fn expired_key_used(&self, stream: u32, age_ms: u64) {
+        let labels = self.labels(stream);
+        let mut ages_ms = self.ages_ms.lock();
+        let oldest_ms = ages_ms.entry(labels).or_default();
+        *oldest_ms = age_ms.max(*oldest_ms);
     }
 }

@@ -8,24 +8,32 @@ use crate::envelope::{OpenFailure, SealFailure};
 
 /// A key service's answer, in the form that SQS clients know (sse.md, section 12).
 pub(super) fn of_key_service(error: &KeyServiceError) -> ErrorReply {
-    let KeyServiceError::Refused { kind, message } = error else {
-        tracing::error!(%error, "no data key");
-        return ErrorReply::internal();
+    let (kind, message) = match error {
+        KeyServiceError::Refused { kind, message } => (*kind, message),
+        // Said once, by the key ring, when it begins: in an outage every request without a key comes here.
+        KeyServiceError::Unreachable { .. } => {
+            tracing::debug!(%error, "no data key");
+            return ErrorReply::internal();
+        }
+        KeyServiceError::Inconsistent { .. } => {
+            tracing::error!(%error, "no data key");
+            return ErrorReply::internal();
+        }
     };
-    let (code, name, status) = match kind {
-        Refusal::AccessDenied => (ErrorCode::KmsAccessDenied, "AccessDeniedException", 400),
-        Refusal::Disabled => (ErrorCode::KmsDisabled, "DisabledException", 400),
-        Refusal::InvalidKeyUsage => (ErrorCode::KmsInvalidKeyUsage, "InvalidKeyUsageException", 400),
-        Refusal::InvalidState => (ErrorCode::KmsInvalidState, "KMSInvalidStateException", 400),
-        Refusal::NotFound => (ErrorCode::KmsNotFound, "NotFoundException", 400),
-        Refusal::OptInRequired => (ErrorCode::KmsOptInRequired, "SubscriptionRequiredException", 403),
-        Refusal::Throttled => (ErrorCode::KmsThrottled, "ThrottlingException", 400),
+    let (code, status) = match kind {
+        Refusal::AccessDenied => (ErrorCode::KmsAccessDenied, 400),
+        Refusal::Disabled => (ErrorCode::KmsDisabled, 400),
+        Refusal::InvalidKeyUsage => (ErrorCode::KmsInvalidKeyUsage, 400),
+        Refusal::InvalidState => (ErrorCode::KmsInvalidState, 400),
+        Refusal::NotFound => (ErrorCode::KmsNotFound, 400),
+        Refusal::OptInRequired => (ErrorCode::KmsOptInRequired, 403),
+        Refusal::Throttled => (ErrorCode::KmsThrottled, 400),
         Refusal::InvalidCiphertext => {
             tracing::error!(%error, "a stored data key does not unwrap");
             return ErrorReply::internal();
         }
     };
-    let request_id = uuid::Uuid::from_bytes(random_bytes());
+    let (name, request_id) = (kind.name(), uuid::Uuid::from_bytes(random_bytes()));
     ErrorReply::new(
         code,
         format!(

@@ -22,6 +22,12 @@ pub trait KeyUseObserver: Send + Sync {
     /// `stream`: the queue in the key's encryption context (for a moved message the queue that first received
     /// it). `principal`: whose key it is.
     fn key_used(&self, stream: u32, principal: &str, key_use: KeyUse);
+
+    /// Beside every [`KeyUse::OutageUse`]: how long ago the service last vouched for the key, ms (its generation, or the
+    /// Decrypt that admitted the principal).
+    fn expired_key_used(&self, stream: u32, age_ms: u64) {
+        let _ = (stream, age_ms);
+    }
 }
 
 /// Counts nothing.

@@ -1,17 +1,18 @@
-//! Whether the key service can be reached, and when to try again.
+//! Whether the key service can be reached, and who may try it.
 //!
-//! While it cannot, requests that hold an expired key go on with it at once, and one of them at a time tries the
-//! service: that one alone is delayed. The time comes with the requests, so the wait after a failed try is
-//! counted from the first request after it.
+//! A breaker that only lets a probe through while the service is silent, so that no request waits for a timeout that
+//! another one has just waited for:
+//! * *closed*: every request calls.
+//! * *open*, after a call that brought no answer: nobody calls. Whoever holds an expired key goes on with it at once,
+//!   whoever holds none is turned away at once.
+//! * *half open*, once the probe was answered, or after an answer that was no answer (HTTP 5xx): one request at a time
+//!   tries in the name of those who hold expired keys, once per probe; whoever holds none may call.
+//!
+//! Only an answer to a real call closes it. Knows no clock: when to probe is up to whoever owns the ring.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-
-/// Wait before the first try after the service became unreachable, ms.
-pub const PROBE_BACKOFF_FIRST_MS: u64 = 250;
-/// Longest wait between two tries, ms. The contract asks for a try at least every few seconds.
-pub const PROBE_BACKOFF_MAX_MS: u64 = 2_000;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,88 +25,111 @@ pub(super) struct Outage {
 #[derive(Debug, Default)]
 struct State {
     since_ms: Option<u64>,
-    probing: bool,
-    backoff_ms: u64,
-    /// `None`: to be counted from the next request.
-    probe_at_ms: Option<u64>,
+    /// The last failure brought no answer, and no probe has been answered since.
+    silent: bool,
+    /// The last failure brought no answer, but a probe has been answered since.
+    heard_again: bool,
+    trial: Trial,
+}
+
+/// The call that is made for all who hold expired keys.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// Not before the next probe.
+    #[default]
+    Later,
+    /// The next request makes it.
+    Due,
+    UnderWay,
 }
 
 impl Outage {
     /// Whether an expired key is to be used without trying the service.
-    pub(super) fn serves_expired(&self, now_ms: u64) -> bool {
+    pub(super) fn serves_expired(&self) -> bool {
+        self.active.load(Ordering::Acquire) && {
+            let state = self.state.lock();
+            state.since_ms.is_some() && state.trial != Trial::Due
+        }
+    }
+
+    /// Leave to call the service, to be held while it is called. `None`: the request does with what it has, which is
+    /// an expired key if `holds_expired`.
+    pub(super) fn attempt(&self, holds_expired: bool) -> Option<Attempt<'_>> {
+        let plain = Some(Attempt { outage: self, trial: false });
         if !self.active.load(Ordering::Acquire) {
-            return false;
+            return plain;
         }
         let mut state = self.state.lock();
         if state.since_ms.is_none() {
-            return false;
+            return plain;
         }
-        if state.probing {
-            return true;
+        if state.trial == Trial::Due {
+            state.trial = Trial::UnderWay;
+            return Some(Attempt { outage: self, trial: true });
         }
-        match state.probe_at_ms {
-            // A probe further away than any wait means that the clock was set back.
-            Some(at_ms) if at_ms.saturating_sub(now_ms) <= PROBE_BACKOFF_MAX_MS => now_ms < at_ms,
-            Some(_) | None => {
-                state.probe_at_ms = Some(now_ms.saturating_add(state.backoff_ms));
-                true
-            }
-        }
+        plain.filter(|_| !holds_expired && !state.silent)
     }
 
-    /// To be held while the service is called. During an outage it makes this call the probe, unless there is one.
-    pub(super) fn attempt(&self) -> Attempt<'_> {
-        let mut probe = false;
-        if self.active.load(Ordering::Acquire) {
-            let mut state = self.state.lock();
-            probe = state.since_ms.is_some() && !state.probing;
-            state.probing |= probe;
-        }
-        Attempt { outage: self, probe }
-    }
-
-    /// The service answered, whatever it said: the connection is there. Since when it was not, if this ends an
-    /// outage.
+    /// The service answered a call, whatever it said. Since when it had not, if this ends an outage.
     pub(super) fn answered(&self) -> Option<u64> {
         if !self.active.load(Ordering::Acquire) {
             return None;
         }
         let mut state = self.state.lock();
-        let since_ms = state.since_ms;
-        *state = State { probing: state.probing, ..State::default() };
         self.active.store(false, Ordering::Release);
-        since_ms
+        std::mem::take(&mut *state).since_ms
     }
 
-    /// The service could not be reached.
-    pub(super) fn failed(&self, now_ms: u64) {
+    /// A call failed. `silent`: no answer came. True if this begins an outage.
+    pub(super) fn failed(&self, now_ms: u64, silent: bool) -> bool {
         let mut state = self.state.lock();
-        state.backoff_ms = match state.since_ms {
-            None => PROBE_BACKOFF_FIRST_MS,
-            Some(_) => state.backoff_ms.saturating_mul(2).min(PROBE_BACKOFF_MAX_MS),
-        };
-        state.since_ms.get_or_insert(now_ms);
-        state.probe_at_ms = None;
+        let begins = state.since_ms.is_none();
+        let since_ms = Some(state.since_ms.unwrap_or(now_ms));
+        *state = State { since_ms, silent, heard_again: false, trial: Trial::Later };
         self.active.store(true, Ordering::Release);
+        begins
     }
 
-    /// Since when the service has been unreachable, ms since 1970.
+    /// Whether there is anything to probe.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// The probe was answered: the next request tries.
+    pub(super) fn probe_answered(&self) {
+        let mut state = self.state.lock();
+        if state.since_ms.is_none() {
+            return;
+        }
+        state.heard_again |= state.silent;
+        state.silent = false;
+        if state.trial == Trial::Later {
+            state.trial = Trial::Due;
+        }
+    }
+
+    /// Since when the service has been unreachable, ms since 1970. `None` too once a silent one has been heard again:
+    /// it may be that nobody asks it for a key for hours.
     pub(super) fn since_ms(&self) -> Option<u64> {
-        self.state.lock().since_ms
+        let state = self.state.lock();
+        state.since_ms.filter(|_| !state.heard_again)
     }
 }
 
 /// A call to the service under way.
 pub(super) struct Attempt<'a> {
     outage: &'a Outage,
-    probe: bool,
+    trial: bool,
 }
 
 impl Drop for Attempt<'_> {
-    // Also when the request is given up half-way: the next one may then try.
+    // Still under way: the request was given up half-way. The next one may then try.
     fn drop(&mut self) {
-        if self.probe {
-            self.outage.state.lock().probing = false;
+        if self.trial {
+            let mut state = self.outage.state.lock();
+            if state.trial == Trial::UnderWay {
+                state.trial = Trial::Due;
+            }
         }
     }
 }
@@ -115,50 +139,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_limit_and_start_over_after_an_answer() {
+    fn a_silent_service_is_left_alone_until_the_probe_is_answered() {
         let outage = Outage::default();
-        assert!(!outage.serves_expired(0));
-        let mut now_ms = 1_000;
-        for wait_ms in [250, 500, 1_000, 2_000, 2_000] {
-            outage.failed(now_ms);
-            now_ms += 5_000; // the timeout itself
-            assert!(
-                outage.serves_expired(now_ms),
-                "the wait starts with the first request after the failure"
-            );
-            assert!(outage.serves_expired(now_ms + wait_ms - 1));
-            assert!(!outage.serves_expired(now_ms + wait_ms));
-            now_ms += wait_ms;
-        }
+        assert!(!outage.serves_expired());
+        drop(outage.attempt(true).unwrap());
+        assert!(outage.failed(1_000, true));
+        assert!(!outage.failed(2_000, true), "it goes on, it does not begin anew");
+        assert!(outage.serves_expired());
+        assert!(outage.attempt(true).is_none());
+        assert!(outage.attempt(false).is_none(), "nobody waits for a second timeout");
         assert_eq!(outage.since_ms(), Some(1_000));
+        outage.probe_answered();
+        assert_eq!(outage.since_ms(), None);
+        assert!(!outage.serves_expired());
+        let trial = outage.attempt(true).unwrap();
+        assert!(outage.serves_expired(), "one at a time");
+        assert!(outage.attempt(true).is_none());
+        assert!(outage.attempt(false).is_some(), "who holds no key may call a service that is heard");
+        assert!(!outage.failed(3_000, true));
+        drop(trial);
+        assert_eq!(outage.since_ms(), Some(1_000), "since the last real answer");
+        outage.probe_answered();
+        drop(outage.attempt(true).unwrap());
         assert_eq!((outage.answered(), outage.answered()), (Some(1_000), None));
-        assert_eq!((outage.since_ms(), outage.serves_expired(now_ms)), (None, false));
-        outage.failed(now_ms);
-        assert!(outage.serves_expired(now_ms));
-        assert!(!outage.serves_expired(now_ms + PROBE_BACKOFF_FIRST_MS));
+        assert!(!outage.serves_expired() && !outage.is_active());
     }
 
     #[test]
-    fn while_one_request_probes_the_others_go_on() {
+    fn a_service_that_answers_with_faults_is_tried_once_per_probe_for_expired_keys() {
         let outage = Outage::default();
-        outage.failed(0);
-        assert!(outage.serves_expired(0));
-        assert!(!outage.serves_expired(1_000));
-        let attempt = outage.attempt();
-        assert!(outage.serves_expired(1_000));
-        let second = outage.attempt();
-        drop(second);
-        assert!(outage.serves_expired(1_000), "only the probe itself ends the probing");
-        drop(attempt);
-        assert!(!outage.serves_expired(1_000), "a probe given up leaves the next request to try");
+        outage.failed(1_000, false);
+        assert!(outage.attempt(true).is_none());
+        assert!(outage.attempt(false).is_some(), "another key's user is not turned away");
+        outage.probe_answered();
+        assert_eq!(outage.since_ms(), Some(1_000), "an answered probe says nothing of its faults");
+        assert!(outage.attempt(true).is_some());
     }
 
     #[test]
-    fn a_clock_set_back_does_not_put_the_probe_off() {
+    fn a_trial_given_up_leaves_the_next_request_to_try() {
         let outage = Outage::default();
-        outage.failed(1_000_000);
-        assert!(outage.serves_expired(1_000_000));
-        assert!(outage.serves_expired(5));
-        assert!(!outage.serves_expired(5 + PROBE_BACKOFF_FIRST_MS));
+        outage.failed(0, true);
+        outage.probe_answered();
+        drop(outage.attempt(true));
+        assert!(!outage.serves_expired());
+        let trial = outage.attempt(false);
+        assert!(trial.is_some());
+        drop(outage.attempt(false));
+        assert!(outage.serves_expired(), "only the trial itself ends the trial");
     }
 }

@@ -44,6 +44,7 @@ struct State {
     denied: HashSet<(Call, String)>,
     failing: HashMap<Call, KeyServiceError>,
     corrupting: bool,
+    probes: u64,
     held: bool,
     waiting: Vec<Waker>,
 }
@@ -78,12 +79,23 @@ impl ScriptedService {
 
     pub(super) fn disconnect(&self) {
         for call in [Call::Generate, Call::Decrypt] {
-            self.fail(call, KeyServiceError::Unreachable { message: "connection refused".into() });
+            self.fail(call, KeyServiceError::Unreachable { message: "connection refused".into(), silent: true });
         }
     }
 
     pub(super) fn recover(&self) {
         self.state.lock().failing.clear();
+    }
+
+    /// Answers every call with HTTP 500.
+    pub(super) fn break_down(&self) {
+        for call in [Call::Generate, Call::Decrypt] {
+            self.fail(call, KeyServiceError::Unreachable { message: "HTTP 500".into(), silent: false });
+        }
+    }
+
+    pub(super) fn probes(&self) -> u64 {
+        self.state.lock().probes
     }
 
     pub(super) fn corrupt_decrypt(&self) {
@@ -194,23 +206,40 @@ impl KeyService for ScriptedService {
         }
         Ok(DecryptedDataKey { plaintext: KeyBytes::take(&mut text), key_arn: arn.clone() })
     }
+
+    async fn probe(&self) -> bool {
+        let silent = |error: &KeyServiceError| matches!(error, KeyServiceError::Unreachable { silent: true, .. });
+        let mut state = self.state.lock();
+        state.probes += 1;
+        !state.failing.values().any(silent)
+    }
 }
 
 /// Counts what the ring reports.
 #[derive(Default)]
 pub(super) struct UseCounter {
     counts: Mutex<HashMap<(u32, String, KeyUse), u64>>,
+    ages_ms: Mutex<HashMap<u32, u64>>,
 }
 
 impl UseCounter {
     pub(super) fn count(&self, stream: u32, principal: &str, key_use: KeyUse) -> u64 {
         self.counts.lock().get(&(stream, principal.to_owned(), key_use)).copied().unwrap_or(0)
     }
+
+    /// Of the expired key used last.
+    pub(super) fn age_ms(&self, stream: u32) -> u64 {
+        self.ages_ms.lock().get(&stream).copied().unwrap_or(0)
+    }
 }
 
 impl KeyUseObserver for UseCounter {
     fn key_used(&self, stream: u32, principal: &str, key_use: KeyUse) {
         *self.counts.lock().entry((stream, principal.to_owned(), key_use)).or_default() += 1;
+    }
+
+    fn expired_key_used(&self, stream: u32, age_ms: u64) {
+        self.ages_ms.lock().insert(stream, age_ms);
     }
 }
 
@@ -318,6 +347,11 @@ impl Rig {
         let opened = key.open(&message, &mut out).unwrap();
         assert_eq!(&out[opened.body], b"a body");
         Ok(())
+    }
+
+    /// One probe; true while there is an outage.
+    pub(super) fn probe(&self) -> bool {
+        block_on(self.ring.probe())
     }
 
     /// The calls since the last time.

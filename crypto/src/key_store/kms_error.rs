@@ -280,7 +280,9 @@ impl KmsError {
 impl From<KmsError> for KeyServiceError {
     fn from(error: KmsError) -> Self {
         let kind = match &error {
-            KmsError::Internal { .. } => return Self::Unreachable { message: error.to_string() },
+            KmsError::Internal { .. } => {
+                return Self::Unreachable { message: error.to_string(), silent: false };
+            }
             KmsError::KeyNotFound { .. }
             | KmsError::InvalidKeyId { .. }
             | KmsError::OtherRegion { .. }
