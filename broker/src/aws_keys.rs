@@ -161,7 +161,11 @@ impl AwsKeys {
 }
 
 fn pairs(context: &EncryptionContext) -> Value {
-    context.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into()
+    context
+        .iter()
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn parsed<'a, T: Deserialize<'a>>(reply: &'a Reply, action: &str) -> Result<T, KeyServiceError> {
@@ -192,10 +196,15 @@ fn failure(reply: &Reply) -> KeyServiceError {
     let message: String = fault.message.chars().take(MESSAGE_CHARS_MAX).collect();
     let status = reply.status;
     if status.is_server_error() {
-        return KeyServiceError::Unreachable { message: format!("HTTP {status}: {name} {message}"), silent: false };
+        return KeyServiceError::Unreachable {
+            message: format!("HTTP {status}: {name} {message}"),
+            silent: false,
+        };
     }
     if name.is_empty() || !status.is_client_error() {
-        return KeyServiceError::Inconsistent { message: format!("HTTP {status} without an error of the API") };
+        return KeyServiceError::Inconsistent {
+            message: format!("HTTP {status} without an error of the API"),
+        };
     }
     let kind = match name {
         "AccessDeniedException" => Refusal::AccessDenied,
@@ -217,10 +226,16 @@ fn failure(reply: &Reply) -> KeyServiceError {
         | "RequestExpiredException"
         | "NotAuthorizedException" => {
             // The caller of SQS can do nothing about it; the operator has to hear of it.
-            tracing::error!(error = name, message, "the key service does not accept the access key of [kms.aws]");
+            tracing::error!(
+                error = name,
+                message,
+                "the key service does not accept the access key of [kms.aws]"
+            );
             return KeyServiceError::Refused {
                 kind: Refusal::AccessDenied,
-                message: format!("The key service does not accept the broker's own access key: {name}: {message}"),
+                message: format!(
+                    "The key service does not accept the broker's own access key: {name}: {message}"
+                ),
             };
         }
         _ => Refusal::InvalidState,
@@ -271,11 +286,18 @@ mod tests {
 
     #[test]
     fn faults_of_the_service_are_no_refusals_whatever_they_are_called() {
-        for name in ["KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "DisabledException"]
-        {
+        for name in [
+            "KMSInternalException",
+            "DependencyTimeoutException",
+            "KeyUnavailableException",
+            "DisabledException",
+        ] {
             for status in [500, 503] {
                 let error = outcome(status, name);
-                assert!(matches!(error, KeyServiceError::Unreachable { silent: false, .. }), "{name} {status}");
+                assert!(
+                    matches!(error, KeyServiceError::Unreachable { silent: false, .. }),
+                    "{name} {status}"
+                );
             }
         }
         assert!(matches!(failure(&reply(502, "<html>")), KeyServiceError::Unreachable { .. }));
@@ -295,14 +317,19 @@ mod tests {
             panic!("no refusal")
         };
         assert_eq!(kind, Refusal::AccessDenied);
-        assert!(message.contains("the broker's own access key: UnrecognizedClientException: because"), "{message}");
+        assert!(
+            message.contains("the broker's own access key: UnrecognizedClientException: because"),
+            "{message}"
+        );
     }
 
     #[test]
     fn only_a_key_arn_names_its_key_before_the_service_is_asked() {
         let arn = "arn:aws:kms:us-east-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab";
         assert_eq!(named(arn).arn.as_deref(), Some(arn));
-        for other in ["1234abcd-12ab-34cd-56ef-1234567890ab", "alias/a", "arn:aws:kms:us-east-1:0:alias/a", "arn:"] {
+        for other in
+            ["1234abcd-12ab-34cd-56ef-1234567890ab", "alias/a", "arn:aws:kms:us-east-1:0:alias/a", "arn:"]
+        {
             assert_eq!(named(other).arn, None, "{other}");
         }
     }
@@ -317,7 +344,11 @@ mod tests {
 
     #[test]
     fn a_region_of_its_own_is_signed_for() {
-        let settings = AwsKms { endpoint: "http://127.0.0.1:1".into(), region: "eu-central-1".into(), ..AwsKms::default() };
+        let settings = AwsKms {
+            endpoint: "http://127.0.0.1:1".into(),
+            region: "eu-central-1".into(),
+            ..AwsKms::default()
+        };
         let keys = AwsKeys::new(&settings, "us-east-1").unwrap();
         let mut signer = keys.signer.lock();
         let post = JsonPost { host: "h", path: "/", content_type: "c", target: "t", payload_sha256_hex: "" };

@@ -311,8 +311,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     serve_orders(&config.data_dir, operator, &stop);
     tokio::spawn(exporter.upkeep(stop.watch()));
     tokio::spawn(watch_health(shard.status(), health.clone()));
-    tokio::spawn(sweep_keys(control, clock));
-    tokio::spawn(probe_key_service(envelope));
+    tokio::spawn(sweep_keys(control, clock.clone()));
+    tokio::spawn(probe_key_service(envelope, clock));
     health.set_ready(true);
     announce(announcement);
 
@@ -478,11 +478,11 @@ async fn sweep_keys(control: Arc<KeyControl>, clock: Clock) {
 }
 
 /// Looks during an outage whether the key service answers again, so that no request has to wait to find out.
-async fn probe_key_service(envelope: Arc<Envelope<KeyProvider>>) {
+async fn probe_key_service(envelope: Arc<Envelope<KeyProvider>>, clock: Clock) {
     let mut wait = PROBE_WAIT_FIRST;
     loop {
         tokio::time::sleep(wait).await;
-        let unreachable = envelope.ring().probe().await;
+        let unreachable = envelope.ring().probe(clock.now_ms()).await;
         wait = if unreachable { (wait * 2).min(PROBE_WAIT_MAX) } else { PROBE_WAIT_FIRST };
     }
 }

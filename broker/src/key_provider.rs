@@ -75,7 +75,9 @@ impl RemoteKeyService {
             #[cfg(not(feature = "kms-aws"))]
             KmsProvider::Aws => Err(KeyProviderError::NotBuiltIn { provider: "aws", feature: "kms-aws" }),
             #[cfg(feature = "kms-openbao")]
-            KmsProvider::OpenBao => OpenBaoKeys::new(&config.kms.openbao).map(|keys| Some(Self::OpenBao(keys))),
+            KmsProvider::OpenBao => {
+                OpenBaoKeys::new(&config.kms.openbao).map(|keys| Some(Self::OpenBao(keys)))
+            }
             #[cfg(not(feature = "kms-openbao"))]
             KmsProvider::OpenBao => {
                 Err(KeyProviderError::NotBuiltIn { provider: "openbao", feature: "kms-openbao" })

@@ -88,8 +88,7 @@ pub(crate) fn named(key_id: &str, scope: &Scope) -> Result<NamedKey, KeyServiceE
 }
 
 fn transit_key(key_id: &str, scope: &Scope) -> Result<TransitKey, KeyServiceError> {
-    let not_found =
-        |message: String| KeyServiceError::Refused { kind: Refusal::NotFound, message };
+    let not_found = |message: String| KeyServiceError::Refused { kind: Refusal::NotFound, message };
     let (account, resource) = if key_id.starts_with("arn:") {
         let parts: Vec<&str> = key_id.splitn(6, ':').collect();
         let &[_, partition, "kms", region, account, resource] = parts.as_slice() else {
@@ -292,7 +291,9 @@ fn failure(reply: &Reply, path: &str) -> KeyServiceError {
             (Refusal::AccessDenied, message)
         }
         StatusCode::TOO_MANY_REQUESTS => (Refusal::Throttled, text),
-        StatusCode::NOT_FOUND => (Refusal::NotFound, format!("There is no transit engine at kms.openbao.mount: {text}")),
+        StatusCode::NOT_FOUND => {
+            (Refusal::NotFound, format!("There is no transit engine at kms.openbao.mount: {text}"))
+        }
         _ if says(&["encryption key not found"]) => {
             (Refusal::NotFound, format!("Transit key '{key}' does not exist"))
         }

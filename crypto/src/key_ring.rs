@@ -27,7 +27,10 @@ use std::{fmt, sync::Arc};
 use parking_lot::RwLock;
 
 use self::{flight::Flights, outage::Outage};
-pub use self::key_use::{KeyUse, KeyUseObserver, NoObserver};
+pub use self::{
+    key_use::{KeyUse, KeyUseObserver, NoObserver},
+    outage::UNPROBED_MS_MAX,
+};
 use crate::{
     bounded_cache::BoundedCache,
     data_key::DataKey,
@@ -261,9 +264,10 @@ impl<S: KeyService> KeyRing<S> {
 
     /// One probe, if there is an outage: until it is answered no request calls the service. To be repeated with some
     /// wait between; true while there is an outage.
-    pub async fn probe(&self) -> bool {
-        if self.outage.is_active() && self.service.probe().await {
-            self.outage.probe_answered();
+    pub async fn probe(&self, now_ms: u64) -> bool {
+        if self.outage.is_active() {
+            let answered = self.service.probe().await;
+            self.outage.probed(now_ms, answered);
         }
         self.outage.is_active()
     }
@@ -329,7 +333,7 @@ impl<S: KeyService> KeyRing<S> {
         if within {
             return Some(None);
         }
-        self.outage.serves_expired().then_some(Some(age_ms))
+        self.outage.serves_expired(now_ms).then_some(Some(age_ms))
     }
 
     /// The sealing key past its period, if there is one.
@@ -374,7 +378,7 @@ impl<S: KeyService> KeyRing<S> {
         // The data key of an earlier setting is not to come back with it.
         self.forget_other_setting(principal, queue);
         let held = self.expired_sealing_key(now_ms, principal, queue);
-        let answer = match self.outage.attempt(held.is_some()) {
+        let answer = match self.outage.attempt(now_ms, held.is_some()) {
             Some(_attempt) => self.generate_verified(now_ms, caller, principal, queue).await,
             None => Err(left_alone()),
         };
@@ -446,7 +450,7 @@ impl<S: KeyService> KeyRing<S> {
         }
         let context = EncryptionContext::for_queue(message.context_arn());
         let held = self.expired_opening_key(now_ms, principal, &scope, message);
-        let answer = match self.outage.attempt(held.is_some()) {
+        let answer = match self.outage.attempt(now_ms, held.is_some()) {
             Some(_attempt) => {
                 self.observer.key_used(message.origin_stream(), principal, KeyUse::DecryptCall);
                 let (wrapped, key_arn) = (message.wrapped_key(), message.key_arn());

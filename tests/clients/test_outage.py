@@ -15,7 +15,7 @@ class Pair:
         self.keys = daemon.Broker(directory / "keys", shifted_clock.SETTINGS + account_settings()).start()
         access_key, secret = self.keys.root_credentials()
         settings = (
-            f'[kms]\nprovider = "aws"\n[kms.aws]\nendpoint = "{self.keys.http_endpoint}"\nregion = "us-east-1"\n'
+            f'[kms]\nprovider = "aws"\n[kms.aws]\nendpoint = "{self.keys.endpoint}"\nca_file = "{self.keys.ca_file}"\nregion = "us-east-1"\n'
             f'access_key_id = "{access_key}"\nsecret_access_key = "{secret}"\ntimeout_ms = 500\n'
         )
         settings = shifted_clock.SETTINGS + settings + account_settings()

@@ -124,7 +124,8 @@ pub(super) fn push_string_to_sign(
     request_hash: &[u8; 32],
     out: &mut String,
 ) {
-    for part in [ALGORITHM, "\n", time.basic(), "\n", date, "/", region, "/", service, "/", TERMINATOR, "\n"] {
+    for part in [ALGORITHM, "\n", time.basic(), "\n", date, "/", region, "/", service, "/", TERMINATOR, "\n"]
+    {
         out.push_str(part);
     }
     push_hex(request_hash, out);

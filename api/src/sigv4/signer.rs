@@ -99,7 +99,10 @@ impl Signer {
         );
         let signature = self.key.sign(text.as_bytes());
         text.clear();
-        push(text, &[ALGORITHM, " Credential=", &self.access_key_id, "/", day(&self.time), "/", &self.region]);
+        push(
+            text,
+            &[ALGORITHM, " Credential=", &self.access_key_id, "/", day(&self.time), "/", &self.region],
+        );
         push(text, &["/", self.service, "/", TERMINATOR, ", SignedHeaders=", names, ", Signature="]);
         canonical::push_hex(&signature, text);
         Signature { amz_date: self.time.basic(), authorization: text }

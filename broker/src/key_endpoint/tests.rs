@@ -69,7 +69,9 @@ async fn what_keeps_an_answer_from_coming_is_told_apart_and_never_waited_for_lon
     let address = listener.local_addr().unwrap();
     // Accepted by the kernel, read by nobody.
     let silent = endpoint.exchange(request(&endpoint)).await;
-    assert!(matches!(silent, Err(NoAnswer::Timeout { timeout_ms, .. }) if timeout_ms == u128::from(TIMEOUT_MS)));
+    assert!(
+        matches!(silent, Err(NoAnswer::Timeout { timeout_ms, .. }) if timeout_ms == u128::from(TIMEOUT_MS))
+    );
 
     let service = tokio::spawn(async move {
         // The connection that was given up is closed from the other side.

@@ -46,7 +46,17 @@ fn sse_84_sse_85_the_default_key_is_one_per_account_and_region() {
 fn sse_82_what_can_be_no_key_is_not_found() {
     let long = "x".repeat(TRANSIT_KEY_NAME_MAX + 1);
     for form in [
-        "", "a/b", "../sys/seal", "a%2fb", "-a", "a.", "a b", "alias/", "alias/a/b", "\u{e9}", &long,
+        "",
+        "a/b",
+        "../sys/seal",
+        "a%2fb",
+        "-a",
+        "a.",
+        "a b",
+        "alias/",
+        "alias/a/b",
+        "\u{e9}",
+        &long,
         "arn:aws:kms:eu-west-1:000000000000:key/orders",
         "arn:aws-cn:kms:us-east-1:000000000000:key/orders",
         "arn:aws:sqs:us-east-1:000000000000:orders",
@@ -83,7 +93,9 @@ fn sse_143_every_refusal_is_an_answer_of_its_kind() {
 #[test]
 fn a_sealed_server_is_an_outage_and_a_foreign_answer_is_neither() {
     let sealed = failure(&reply(503, r#"{"errors":["Vault is sealed"]}"#), "decrypt/orders");
-    assert!(matches!(sealed, KeyServiceError::Unreachable { silent: false, ref message } if message.contains("sealed")));
+    assert!(
+        matches!(sealed, KeyServiceError::Unreachable { silent: false, ref message } if message.contains("sealed"))
+    );
     for (status, body) in [(404, "<html>"), (307, ""), (403, "{}")] {
         let error = failure(&reply(status, body), "decrypt/orders");
         assert!(matches!(error, KeyServiceError::Inconsistent { .. }), "{status}");

@@ -45,7 +45,7 @@ fn sse_138_an_expired_data_key_goes_on_sealing() {
     rig.service().disconnect();
     for now_s in 300..400 {
         assert!(same_data_key(&stored, &rig.send(now_s, "alice", &queue).unwrap()));
-        assert!(rig.probe());
+        assert!(rig.probe(now_s));
     }
     assert_eq!(rig.ring.outage_since_ms(), Some(300_000));
     assert_eq!(rig.uses.count(1, "alice", KeyUse::OutageUse), 100);
@@ -60,7 +60,7 @@ fn sse_139_an_expired_admission_goes_on_opening() {
     rig.service().disconnect();
     for now_s in 300..400 {
         rig.receive(now_s, "bob", &queue, &stored).unwrap();
-        assert!(rig.probe());
+        assert!(rig.probe(now_s));
     }
     assert_eq!(rig.uses.count(1, "bob", KeyUse::OutageUse), 100);
     assert_eq!(rig.uses.age_ms(1), 399_000);
@@ -74,14 +74,17 @@ fn sse_140_when_the_connection_is_back_the_next_send_and_the_next_receive_call_a
     rig.send(300, "alice", &queue).unwrap();
     rig.receive(300, "bob", &queue, &stored).unwrap();
     rig.service().recover();
-    assert!(same_data_key(&stored, &rig.send(301, "alice", &queue).unwrap()), "the probe has not seen it yet");
+    assert!(
+        same_data_key(&stored, &rig.send(301, "alice", &queue).unwrap()),
+        "the probe has not seen it yet"
+    );
     assert_eq!(rig.calls(), [Generate]);
-    assert!(rig.probe(), "an answered probe is no answer to a call");
+    assert!(rig.probe(301), "an answered probe is no answer to a call");
     assert_eq!(rig.ring.outage_since_ms(), None);
     let renewed = rig.send(302, "alice", &queue).unwrap();
     assert!(!same_data_key(&stored, &renewed));
     assert_eq!(rig.calls(), [Generate, Decrypt]);
-    assert!(!rig.probe());
+    assert!(!rig.probe(302));
     rig.receive(302, "bob", &queue, &stored).unwrap();
     assert_eq!(rig.calls(), [Decrypt]);
 }
@@ -93,7 +96,7 @@ fn an_answer_to_anyone_ends_the_outage_for_everyone() {
     rig.send(300, "alice", &queue).unwrap();
     rig.receive(300, "bob", &queue, &stored).unwrap();
     rig.service().recover();
-    rig.probe();
+    rig.probe(300);
     rig.send(300, "carol", &queue).unwrap();
     rig.calls();
     rig.receive(300, "bob", &queue, &stored).unwrap();
@@ -116,7 +119,7 @@ fn sse_141_sse_142_with_nothing_cached_an_outage_is_an_error() {
     assert!(unreachable(rig.send(0, "alice", &queue)));
     assert!(unreachable(rig.receive(0, "bob", &queue, &stored)));
     rig.service().recover();
-    rig.probe();
+    rig.probe(0);
     rig.receive(0, "bob", &queue, &stored).unwrap();
 }
 
@@ -124,20 +127,20 @@ fn sse_141_sse_142_with_nothing_cached_an_outage_is_an_error() {
 fn faults_of_the_service_are_an_outage_that_turns_nobody_away_untried() {
     let (rig, queue, stored) = warm();
     rig.service().break_down();
-    for now_s in 300..310 {
-        assert!(same_data_key(&stored, &rig.send(now_s, "alice", &queue).unwrap()));
-        rig.receive(now_s, "bob", &queue, &stored).unwrap();
+    for _ in 0..10 {
+        assert!(same_data_key(&stored, &rig.send(300, "alice", &queue).unwrap()));
+        rig.receive(300, "bob", &queue, &stored).unwrap();
     }
     assert_eq!(rig.calls(), [Generate], "those who hold an expired key wait for the next probe");
     assert!(unreachable(rig.send(310, "carol", &queue)));
     assert!(unreachable(rig.send(310, "carol", &queue)));
     assert_eq!(rig.calls(), [Generate, Generate], "its fault may have been another key's");
-    assert!(rig.probe());
+    assert!(rig.probe(310));
     assert_eq!(rig.ring.outage_since_ms(), Some(300_000));
     rig.send(311, "alice", &queue).unwrap();
     assert_eq!(rig.calls(), [Generate]);
     rig.service().recover();
-    rig.probe();
+    rig.probe(311);
     assert!(!same_data_key(&stored, &rig.send(312, "alice", &queue).unwrap()));
     assert_eq!(rig.ring.outage_since_ms(), None);
 }
@@ -222,7 +225,7 @@ fn while_one_request_tries_the_others_are_served_at_once() {
     rig.send(300, "alice", &queue).unwrap();
     rig.calls();
     rig.service().recover();
-    rig.probe();
+    rig.probe(300);
     rig.service().hold();
     let caller = "alice".to_owned();
     let mut trial = Box::pin(rig.ring.sealing_key(310_000, &caller, "alice", queue.as_ref()));
@@ -267,7 +270,7 @@ fn a_service_that_comes_and_goes_fails_no_warm_principal_and_mixes_no_keys() {
             rig.service().disconnect();
             thread::yield_now();
             rig.service().recover();
-            rig.probe();
+            rig.probe(0);
             thread::yield_now();
         }
         workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect::<HashSet<_>>()

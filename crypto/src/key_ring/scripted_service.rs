@@ -79,7 +79,10 @@ impl ScriptedService {
 
     pub(super) fn disconnect(&self) {
         for call in [Call::Generate, Call::Decrypt] {
-            self.fail(call, KeyServiceError::Unreachable { message: "connection refused".into(), silent: true });
+            self.fail(
+                call,
+                KeyServiceError::Unreachable { message: "connection refused".into(), silent: true },
+            );
         }
     }
 
@@ -208,7 +211,8 @@ impl KeyService for ScriptedService {
     }
 
     async fn probe(&self) -> bool {
-        let silent = |error: &KeyServiceError| matches!(error, KeyServiceError::Unreachable { silent: true, .. });
+        let silent =
+            |error: &KeyServiceError| matches!(error, KeyServiceError::Unreachable { silent: true, .. });
         let mut state = self.state.lock();
         state.probes += 1;
         !state.failing.values().any(silent)
@@ -350,8 +354,8 @@ impl Rig {
     }
 
     /// One probe; true while there is an outage.
-    pub(super) fn probe(&self) -> bool {
-        block_on(self.ring.probe())
+    pub(super) fn probe(&self, now_s: u64) -> bool {
+        block_on(self.ring.probe(now_s * 1_000))
     }
 
     /// The calls since the last time.
