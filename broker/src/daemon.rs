@@ -210,7 +210,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let control = Arc::new(KeyControl::new(store, handle.clone()));
     let rotation = RootRotation::new(config, control.clone(), root_key_file, audit.clone(), clock.clone());
     rotation.settle(previous_root_key.as_ref()).await?;
-    let keys_are_remote = remote_keys.is_some();
+    let keys_are_embedded = remote_keys.is_none();
     let provider =
         key_provider(remote_keys, control.clone(), authorizer.clone(), key_audit.clone(), clock.clone());
     let auth = &config.auth;
@@ -259,7 +259,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             partition: partition.clone(),
             waiter_ids: AtomicU64::new(1),
         },
-        kms: (!keys_are_remote).then(|| {
+        kms: keys_are_embedded.then(|| {
             let (audit, clock) = (key_audit.clone(), clock.clone());
             KmsApi::new(control.clone(), authorizer.clone(), audit, clock, region, partition)
         }),
@@ -275,7 +275,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         key_audit,
         clock: clock.clone(),
         identity: config.identity.clone(),
-        keys_are_embedded: config.kms.provider == KmsProvider::Embedded,
+        keys_are_embedded,
     });
     let front =
         Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
