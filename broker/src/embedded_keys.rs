@@ -6,7 +6,7 @@ use sealq_crypto::data_key::KeyBytes;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::cryptography::DataKeySize;
 use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
-use sealq_crypto::key_store::{Action, KeyId, KmsError};
+use sealq_crypto::key_store::{Action, KeyId, KmsError, Scope};
 use sealq_crypto::{DecryptedDataKey, EncryptionContext, GeneratedDataKey, KeyService, KeyServiceError};
 
 use crate::authorize::{Authorizer, KeyFacts};
