@@ -195,3 +195,42 @@ def test_auth_26_no_secret_stands_in_the_log(broker):
     assert log
     for secret in [broker.root_credentials()[1], *(user[2] for user in USERS.values())]:
         assert secret not in log
+
+
+def test_auth_25_a_denial_says_who_may_not_do_what_to_which_queue_and_why(sqs, user, broker, queue):
+    account = daemon.ACCOUNT
+    url = queue()
+
+    def denial(client, name, **parameters):
+        return refused("AccessDenied", getattr(client, name), QueueUrl=url, status=403, **parameters)
+
+    def expected(arn, action, because):
+        return f"User: {arn} is not authorized to perform: sqs:{action} on resource: {arn_of(url)} {because}"
+
+    nobody, no_send = (f"arn:aws:iam::{account}:user/{name}" for name in ("nobody", "no-send"))
+    foreigner = f"arn:aws:iam::{daemon.FOREIGN_ACCOUNT}:user/foreigner"
+    none = "because no identity-based policy allows the sqs:{} action"
+    assert denial(user("nobody"), "send_message", MessageBody="x") == expected(nobody, "sendmessage", none.format("sendmessage"))
+    assert denial(user("nobody"), "purge_queue") == expected(nobody, "purgequeue", none.format("purgequeue"))
+    assert denial(user("no-send"), "send_message", MessageBody="x") == expected(
+        no_send, "sendmessage", "with an explicit deny in an identity-based policy"
+    )
+    assert denial(user("foreigner"), "send_message", MessageBody="x") == expected(
+        foreigner, "sendmessage", "because no resource-based policy allows the sqs:sendmessage action"
+    )
+    role = f"arn:aws:iam::{account}:role/worker"
+    only = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:ReceiveMessage", "Resource": "*"}})
+    made = user("admin", "sts").assume_role(RoleArn=role, RoleSessionName="told", Policy=only)["Credentials"]
+    keys = (made["AccessKeyId"], made["SecretAccessKey"])
+    session = broker.client(credentials=keys, session_token=made["SessionToken"])
+    assert denial(session, "send_message", MessageBody="x") == expected(
+        f"arn:aws:sts::{account}:assumed-role/worker/told",
+        "sendmessage",
+        "because no session policy allows the sqs:sendmessage action",
+    )
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn_of(url)}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": deny})})
+    admin = f"arn:aws:iam::{account}:user/admin"
+    assert denial(user("admin"), "send_message", MessageBody="x") == expected(
+        admin, "sendmessage", "with an explicit deny in a resource-based policy"
+    )

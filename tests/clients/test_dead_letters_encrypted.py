@@ -101,3 +101,23 @@ def test_sse_61_sse_66_moves_need_no_key(broker, sqs, kms, key, queue):
     assert broker.metric("sealq_kms_calls_total") == calls
     kms.enable_key(KeyId=key["KeyId"])
     assert receive(sqs, source)[0]["Body"] == "moved without a key"
+
+
+def test_sse_67_after_a_redrive_the_key_of_the_first_queue_is_needed_in_its_context(broker, sqs, user, kms, queue):
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    dead, target = queue(), queue()
+    source = queue(RedrivePolicy=redrive_to(dead), KmsMasterKeyId=key)
+    sqs.send_message(QueueUrl=source, MessageBody="redriven")
+    fail_once(sqs, source)
+    assert len(moved_records(broker, dead)) == 1
+    sqs.start_message_move_task(SourceArn=arn_of(dead), DestinationArn=arn_of(target))
+    assert len(moved_records(broker, target)) == 1
+    consumer = user("sqs-only")
+    refused("KMS.AccessDeniedException", consumer.receive_message, QueueUrl=target, status=400)
+    grant = {"GranteePrincipal": "arn:aws:iam::000000000000:user/sqs-only", "Operations": ["Decrypt"], "KeyId": key}
+    for context, received in ((target, False), (source, True)):
+        kms.create_grant(**grant, Constraints={"EncryptionContextEquals": {"aws:sqs:arn": arn_of(context)}})
+        if received:
+            assert [message["Body"] for message in receive(consumer, target)] == ["redriven"]
+        else:
+            refused("KMS.AccessDeniedException", consumer.receive_message, QueueUrl=target, status=400)

@@ -3,9 +3,11 @@
 import concurrent.futures
 import json
 import time
+import urllib.parse
 import uuid
 
 import pytest
+from botocore.exceptions import ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -110,6 +112,62 @@ def test_sse_86_sse_87_the_command_line_selects_and_makes_the_default_key(own_br
     assert len(kms.list_keys()["Keys"]) == 1
     sqs.send_message(QueueUrl=url, MessageBody="x")
     assert own_broker.inspect("q")[0]["mode"] == "kms"
+
+
+def test_sse_83_the_default_alias_points_to_the_managed_key_for_good(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    other = kms.create_key()["KeyMetadata"]["KeyId"]
+
+    def target():
+        listed = kms.list_aliases()["Aliases"]
+        (found,) = [alias["TargetKeyId"] for alias in listed if alias["AliasName"] == "alias/aws/sqs"]
+        return found
+
+    managed = target()
+    assert kms.describe_key(KeyId=managed)["KeyMetadata"]["KeyManager"] == "AWS"
+    for call, parameters in (
+        (kms.update_alias, {"AliasName": "alias/aws/sqs", "TargetKeyId": other}),
+        (kms.delete_alias, {"AliasName": "alias/aws/sqs"}),
+        (kms.create_alias, {"AliasName": "alias/aws/sqs", "TargetKeyId": other}),
+        (kms.create_alias, {"AliasName": "alias/mine", "TargetKeyId": managed}),
+    ):
+        with pytest.raises(ClientError):
+            call(**parameters)
+    assert target() == managed
+    own_broker.crash()
+    assert target() == managed and own_broker.inspect("q")[0]["kms_key_arn"].endswith(managed)
+
+
+def test_sse_85_sse_97_a_default_key_belongs_to_one_region_and_one_account(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    given = {"KmsMasterKeyId": "alias/aws/sqs"}
+    url = sqs.create_queue(QueueName="q", Attributes=given)["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    here = kms.describe_key(KeyId="alias/aws/sqs")["KeyMetadata"]["Arn"]
+    assert own_broker.inspect("q")[0]["kms_key_arn"] == here
+    # Not directly, not from another account, and not for a queue of another account.
+    refused("AccessDeniedException", kms.generate_data_key, KeyId=here, KeySpec="AES_256")
+    foreign = own_broker.client(credentials=USERS["foreigner"][1:3])
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": arn_of(url)}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    refused("KMS.AccessDeniedException", foreign.send_message, QueueUrl=url, MessageBody="x", status=400)
+    refused("KMS.AccessDeniedException", foreign.receive_message, QueueUrl=url, status=400)
+    theirs = foreign.create_queue(QueueName="theirs", Attributes={"KmsMasterKeyId": here})["QueueUrl"]
+    refused("KMS.AccessDeniedException", foreign.send_message, QueueUrl=theirs, MessageBody="x", status=400)
+    # Another region has another one, and its SQS may not use this one.
+    assert own_broker.stop() == 0
+    own_broker.environment = {"SEALQ_IDENTITY__REGION": "eu-west-1", "SEALQ_IDENTITY__REGIONS": "eu-west-1"}
+    own_broker.start()
+    sqs, kms = own_broker.client(region="eu-west-1"), own_broker.client("kms", region="eu-west-1")
+    url = sqs.create_queue(QueueName="there", Attributes=given)["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    there = own_broker.inspect("there")[0]["kms_key_arn"]
+    assert there.split(":")[3] == "eu-west-1" and there.split("/")[1] != here.split("/")[1]
+    across = sqs.create_queue(QueueName="across", Attributes={"KmsMasterKeyId": here})["QueueUrl"]
+    refused("KMS.NotFoundException", sqs.send_message, QueueUrl=across, MessageBody="x", status=400)
 
 
 def test_sse_182_and_sse_183_sse_sqs_encrypts_without_any_kms_call(broker, sqs, kms, queue):
@@ -221,6 +279,31 @@ def test_sse_84_every_account_has_a_default_key_of_its_own(broker, sqs, user, qu
     assert len(arns) == 2 and {arn.split(":")[4] for arn in arns} == {"000000000000", "111111111111"}
 
 
+def test_sse_30_a_body_is_opened_for_its_consumer_and_for_nothing_else(own_broker, tmp_path):
+    sqs = own_broker.start().client()
+    dead = sqs.create_queue(QueueName="dead", Attributes={"KmsMasterKeyId": "alias/aws/sqs"})["QueueUrl"]
+    redrive = json.dumps({"deadLetterTargetArn": arn_of(dead), "maxReceiveCount": 1})
+    given = {"KmsMasterKeyId": "alias/aws/sqs", "RedrivePolicy": redrive}
+    url = sqs.create_queue(QueueName="q", Attributes=given)["QueueUrl"]
+    for number in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody=f"number {number}")
+    (moved,) = receive(sqs, url)
+    # After a restart nothing is cached: whatever opened a body would have to ask for its key.
+    own_broker.crash()
+    sqs = own_broker.client()
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=moved["ReceiptHandle"], VisibilityTimeout=0)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": "true"})
+    sqs.tag_queue(QueueUrl=url, Tags={"a": "b"})
+    attributes(sqs, url)
+    own_broker.inspect()
+    own_broker.run("verify")
+    own_broker.run("backup", tmp_path / "backup")
+    sqs.start_message_move_task(SourceArn=arn_of(dead), DestinationArn=arn_of(url))
+    assert own_broker.metric("sealq_kms_calls_total") == 0
+    assert len(receive(sqs, url, 2)) == 2
+    assert own_broker.metric("sealq_kms_calls_total") == own_broker.kms_calls("q", "Decrypt") == 1
+
+
 # Transport
 
 
@@ -255,6 +338,32 @@ def test_sse_70_and_sse_71_unsigned_requests_get_nothing_from_an_sse_queue(broke
             ):
                 assert (reply.status, reply.code()) == (403, "InvalidSecurity"), reply.text
                 assert "for nobody" not in reply.text
+
+
+def test_sse_72_another_signature_scheme_is_no_security(broker, sqs, queue):
+    old = {
+        "AWSAccessKeyId": broker.root_credentials()[0],
+        "SignatureVersion": "2",
+        "SignatureMethod": "HmacSHA256",
+        "Timestamp": "2026-01-02T03:04:05Z",
+        "Version": "2012-11-05",
+        "Signature": "c2lnbmF0dXJl",
+    }
+    for given, code in (
+        ({"KmsMasterKeyId": "alias/aws/sqs"}, "InvalidSecurity"),
+        ({"SqsManagedSseEnabled": "true"}, "InvalidSecurity"),
+        ({"SqsManagedSseEnabled": "false"}, None),
+    ):
+        url = queue(**given)
+        for action, parameters in (("SendMessage", {"MessageBody": "x"}), ("ReceiveMessage", {})):
+            asked = urllib.parse.urlencode({"Action": action, "QueueUrl": url, **parameters, **old})
+            form = {"content-type": "application/x-www-form-urlencoded"}
+            for reply in (
+                wire.exchange(broker, "GET", f"/?{asked}"),
+                wire.exchange(broker, "POST", "/", form, asked.encode()),
+            ):
+                assert reply.status >= 400 and (code is None or (reply.status, reply.code()) == (403, code)), reply.text
+        assert receive_none(sqs, url)
 
 
 def test_sse_73_header_and_presigned_signatures_are_both_taken(sqs, caller, queue):
@@ -448,3 +557,39 @@ def test_sse_24_and_sse_25_settings_survive_a_restart(own_broker):
     assert int(changed["LastModifiedTimestamp"]) > int(before)
     own_broker.crash()
     assert attributes(sqs, url) == changed
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "fifo"])
+def test_sse_181_no_failure_stores_or_returns_the_wrong_form(broker, sqs, kms, user, caller, queue, fifo):
+    shape = {"FifoQueue": "true", "ContentBasedDeduplication": "true"} if fifo else {}
+    group = {"MessageGroupId": "g"} if fifo else {}
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    url = queue(KmsMasterKeyId=key, **shape)
+    sqs.send_message(QueueUrl=url, MessageBody="the only one", **group)
+    (stored,) = records(broker, url)
+
+    def fails(who=None, secure=True):
+        """Sends and receives in both protocols: an error each time, without body and without ciphertext."""
+        for action, parameters in (
+            ("SendMessage", {"MessageBody": "never stored", **group}),
+            ("SendMessageBatch", {"Entries": [{"Id": "a", "MessageBody": "never stored", **group}]}),
+            ("ReceiveMessage", {"MaxNumberOfMessages": 10}),
+        ):
+            asked = [caller(who).json(action, {"QueueUrl": url, **parameters}, secure=secure)]
+            if action != "SendMessageBatch":
+                asked.append(caller(who).form(action, {"QueueUrl": url, **parameters}, secure=secure))
+            for reply in asked:
+                assert 400 <= reply.status < 500, reply.text
+                assert "the only one" not in reply.text and stored["ciphertext"] not in reply.text
+        assert [record["ciphertext"] for record in records(broker, url)] == [stored["ciphertext"]]
+
+    fails("sqs-only")
+    fails(secure=False)
+    kms.disable_key(KeyId=key)
+    fails()
+    kms.enable_key(KeyId=key)
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    fails()
+    kms.cancel_key_deletion(KeyId=key)
+    kms.enable_key(KeyId=key)
+    assert [message["Body"] for message in receive(sqs, url)] == ["the only one"]

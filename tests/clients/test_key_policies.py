@@ -5,7 +5,7 @@ import json
 import pytest
 
 import daemon
-from conftest import USERS, account_settings, arn_of, attributes, name_of, receive, refused
+from conftest import ALLOW_ALL, USERS, account_settings, arn_of, attributes, name_of, receive, refused
 from stored_record import records
 
 ROOT = f"arn:aws:iam::{daemon.ACCOUNT}:root"
@@ -14,6 +14,7 @@ FOREIGNER = f"arn:aws:iam::{daemon.FOREIGN_ACCOUNT}:user/foreigner"
 SERVICE_KEY = ("AKIASERVICEAAAAAAAAA", "service/secret+0123456789abcdefghijklmno")
 TOPIC = f"arn:aws:sns:us-east-1:{daemon.ACCOUNT}:topic"
 USE = ["kms:GenerateDataKey", "kms:Decrypt"]
+ALLOW_QUEUES = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
 
 
 def document(*statements):
@@ -155,6 +156,123 @@ def test_sse_120_sessions_with_different_policies_do_not(broker, user, key, queu
         worker = broker.client(credentials=credentials, session_token=session["SessionToken"])
         worker.send_message(QueueUrl=url, MessageBody="x")
     assert len({record["wrapped_key"] for record in records(broker, url)}) == 2
+
+
+def test_sse_153_a_right_on_the_alias_is_no_right_on_the_key(tmp_path):
+    arn = f"arn:aws:kms:us-east-1:{daemon.ACCOUNT}"
+    users = "".join(
+        f'[[account.user]]\nname = "{name}"\naccess_key_id = "AKIA{name.upper()}"\nsecret_access_key = "{name}"\npolicy = \'\'\'{policy}\'\'\'\n'
+        for name, policy in (
+            ("alias", document(ALLOW_QUEUES, {"Effect": "Allow", "Action": "kms:*", "Resource": f"{arn}:alias/mine"})),
+            ("key", document(ALLOW_QUEUES, {"Effect": "Allow", "Action": "kms:*", "Resource": f"{arn}:key/*"})),
+        )
+    )
+    broker = daemon.Broker(tmp_path / "b", f'[[account]]\nid = "{daemon.ACCOUNT}"\n{users}').start()
+    try:
+        sqs, kms = broker.client(), broker.client("kms")
+        key = kms.create_key()["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName="alias/mine", TargetKeyId=key)
+        for given in ("alias/mine", f"{arn}:alias/mine", key):
+            url = sqs.create_queue(QueueName=given.rsplit("/")[-1][:8] + str(len(given)), Attributes={"KmsMasterKeyId": given})["QueueUrl"]
+            for name, expected in (("alias", False), ("key", True)):
+                assert can_send(broker.client(credentials=(f"AKIA{name.upper()}", name)), url) == expected, (given, name)
+    finally:
+        broker.kill()
+
+
+def test_sse_160_an_administrator_restricts_a_key_and_finds_its_uses(own_broker):
+    sqs, kms = own_broker.start().client(), own_broker.client("kms")
+    policy = document(OWNED, statement(SQS_ONLY, USE))
+    key = kms.create_key(Policy=policy, BypassPolicyLockoutSafetyCheck=True)["KeyMetadata"]
+    url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": key["KeyId"]})["QueueUrl"]
+    assert can_send(own_broker.client(credentials=USERS["sqs-only"][1:3]), url)
+    assert not can_send(own_broker.client(credentials=USERS["admin"][1:3]), url)
+    assert own_broker.stop() == 0
+    lines = own_broker.run("audit", "tail").stdout.splitlines()
+    uses = [
+        (record["userIdentity"]["userName"], record["eventName"], record.get("errorCode"))
+        for record in map(json.loads, lines)
+        if record["userIdentity"].get("invokedBy") == "sqs.amazonaws.com" and record["resources"][0]["ARN"] in (key["Arn"], key["KeyId"])
+    ]
+    assert uses == [
+        ("sqs-only", "GenerateDataKey", None),
+        ("sqs-only", "Decrypt", None),
+        ("admin", "GenerateDataKey", "AccessDeniedException"),
+    ]
+
+
+# The services whose conditions the key policy must understand, by principal.
+EVENT_SOURCES = ["sns", "s3", "events", "lambda", "codebuild", "profile", "autoscaling", "chime"]
+
+
+@pytest.fixture
+def event_sources(tmp_path):
+    """A broker that knows each of the services, and lets Auto Scaling and Lambda assume a role."""
+    trust = document({"Effect": "Allow", "Principal": {"Service": ["autoscaling.amazonaws.com", "lambda.amazonaws.com"]}, "Action": "sts:AssumeRole"})
+    first, rest = account_settings().split('[[account.role]]\n', 1)
+    hook = f"[[account.role]]\nname = \"hook\"\ntrust_policy = \'\'\'{trust}\'\'\'\npolicy = \'\'\'{ALLOW_ALL}\'\'\'\n"
+    services = "".join(
+        f'[[service]]\nprincipal = "{name}.amazonaws.com"\naccess_key_id = "AKIASERVICE{name.upper()}"\nsecret_access_key = "{name}/secret"\n'
+        f'source_arn = "arn:aws:{name}:us-east-1:{daemon.ACCOUNT}:source"\nsource_account = "{daemon.ACCOUNT}"\n'
+        f'assume_roles = {"true" if name in ("autoscaling", "lambda") else "false"}\n'
+        for name in EVENT_SOURCES
+    )
+    broker = daemon.Broker(tmp_path / "sources", first + hook + "[[account.role]]\n" + rest + services)
+    yield broker.start()
+    broker.kill()
+
+
+def credentials_of(service):
+    return f"AKIASERVICE{service.upper()}", f"{service}/secret"
+
+
+def test_sse_169_each_event_source_sends_under_a_key_that_names_its_source(event_sources):
+    sqs, kms = event_sources.client(), event_sources.client("kms")
+    for name in EVENT_SOURCES:
+        service = {"Service": f"{name}.amazonaws.com"}
+        client = event_sources.client(credentials=credentials_of(name))
+        for number, (condition, expected) in enumerate(
+            [
+                ({"ArnEquals": {"aws:SourceArn": f"arn:aws:{name}:us-east-1:{daemon.ACCOUNT}:source"}}, True),
+                ({"ArnLike": {"aws:SourceArn": f"arn:aws:{name}:*:*:other*"}}, False),
+                ({"StringEquals": {"aws:SourceAccount": daemon.ACCOUNT}}, True),
+                ({"StringEquals": {"aws:SourceAccount": daemon.FOREIGN_ACCOUNT}}, False),
+            ]
+        ):
+            policy = document(DELEGATED, statement(service, USE, **condition))
+            key = kms.create_key(Policy=policy)["KeyMetadata"]["Arn"]
+            url = sqs.create_queue(QueueName=f"{name}-{number}", Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+            allowed = {**statement(service, "sqs:SendMessage"), "Resource": arn_of(url)}
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(allowed)})
+            assert can_send(client, url) == expected, (name, condition)
+
+
+def test_sse_170_sse_171_sse_172_a_service_session_sends_to_standard_queues_only(event_sources):
+    sqs, kms = event_sources.client(), event_sources.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    standard = sqs.create_queue(QueueName="s", Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+    fifo = sqs.create_queue(QueueName="f.fifo", Attributes={"KmsMasterKeyId": key, "FifoQueue": "true"})["QueueUrl"]
+    managed = sqs.create_queue(QueueName="m.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    into_group = {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": "d"}
+
+    def session(credentials, role):
+        arn = f"arn:aws:iam::{daemon.ACCOUNT}:role/{role}"
+        made = event_sources.client("sts", credentials=credentials).assume_role(RoleArn=arn, RoleSessionName="session")["Credentials"]
+        keys = (made["AccessKeyId"], made["SecretAccessKey"])
+        return event_sources.client(credentials=keys, session_token=made["SessionToken"])
+
+    for name in ("autoscaling", "lambda"):
+        client = session(credentials_of(name), "hook")
+        client.send_message(QueueUrl=standard, MessageBody="x")
+        for url in (fifo, managed):
+            refused("AWS.SimpleQueueService.UnsupportedOperation", client.send_message, QueueUrl=url, status=400, **into_group)
+            entries = [{"Id": "a", **into_group}]
+            refused("AWS.SimpleQueueService.UnsupportedOperation", client.send_message_batch, QueueUrl=url, Entries=entries, status=400)
+    assert attributes(sqs, fifo, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "0"}
+    worker = session(USERS["admin"][1:3], "worker")
+    worker.send_message(QueueUrl=fifo, **into_group)
+    assert receive(worker, fifo)[0]["Body"] == "x"
+    refused("AccessDenied", session, credentials_of("sns"), "hook")
 
 
 @pytest.fixture

@@ -99,3 +99,32 @@ fn random_bytes() -> [u8; 16] {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sse_176_sse_177_every_refusal_of_a_key_service_has_its_code_and_status() {
+        let table = [
+            (Refusal::AccessDenied, "KMS.AccessDeniedException", 400),
+            (Refusal::Disabled, "KMS.DisabledException", 400),
+            (Refusal::InvalidKeyUsage, "KMS.InvalidKeyUsageException", 400),
+            (Refusal::InvalidState, "KMS.InvalidStateException", 400),
+            (Refusal::NotFound, "KMS.NotFoundException", 400),
+            (Refusal::OptInRequired, "KMS.OptInRequired", 403),
+            (Refusal::Throttled, "KMS.ThrottlingException", 400),
+            (Refusal::InvalidCiphertext, "InternalFailure", 500),
+        ];
+        for (kind, code, status) in table {
+            let reply = of_key_service(&KeyServiceError::Refused { kind, message: "its own words".into() });
+            assert_eq!((reply.code.query_code(), reply.status()), (code, status), "{kind:?}");
+            let says_so = reply.message.starts_with("its own words (Service: AWSKMS; Status Code: ");
+            assert_eq!(says_so, status < 500, "{}", reply.message);
+        }
+        let unreachable = KeyServiceError::Unreachable { message: "an address of the inside".into() };
+        let reply = of_key_service(&unreachable);
+        assert_eq!(reply.status(), 500);
+        assert!(!reply.message.contains("inside"));
+    }
+}
