@@ -6,6 +6,7 @@
 
 mod chain;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,8 +18,11 @@ pub use chain::{AuditError, Chain, ChainReport, files as chain_files, verify};
 /// Records that may wait for the writer; a caller beyond it waits.
 pub const BACKLOG_RECORDS_MAX: usize = 16_384;
 
-/// Longest time a noted record stays unsynced.
-const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// How long notes gather before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How often a disk that took nothing is tried again.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// One event, without its place in the chain.
 #[derive(Debug, Clone)]
@@ -98,6 +102,7 @@ fn timestamp(at_ms: u64) -> String {
 enum Entry {
     Note(AuditEvent),
     Write(AuditEvent, oneshot::Sender<Result<(), String>>),
+    Flush(oneshot::Sender<Result<(), String>>),
 }
 
 /// Sends records to the writer. Cheap to clone.
@@ -108,13 +113,13 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the file, checks its end and starts the writer.
-    pub fn open(path: &Path) -> Result<Self, AuditError> {
-        let mut chain = Chain::open(path)?;
+    /// Opens the file, repairs its end and starts the writer. Beyond `rotate_bytes` another file goes on.
+    pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
+        let chain = Chain::open(path, rotate_bytes)?;
         let (entries, mut receiver) = mpsc::channel::<Entry>(BACKLOG_RECORDS_MAX);
         std::thread::Builder::new()
             .name("sealq-audit".into())
-            .spawn(move || write_all(&mut chain, &mut receiver))
+            .spawn(move || Writer { chain, unwritten: VecDeque::new() }.run(&mut receiver))
             .map_err(|source| AuditError::Io { path: path.to_owned(), source })?;
         Ok(Self { entries, path: path.to_owned() })
     }
@@ -124,7 +129,8 @@ impl AuditLog {
         &self.path
     }
 
-    /// Records an event; it is on disk within a second.
+    /// Records an event; it is on disk within a second. While the disk takes nothing the record waits, and once
+    /// [`BACKLOG_RECORDS_MAX`] wait, so does the caller: what cannot be recorded is not done.
     pub async fn note(&self, event: AuditEvent) {
         if self.entries.send(Entry::Note(event)).await.is_err() {
             tracing::error!("an audit record was lost: the audit writer has ended");
@@ -132,53 +138,103 @@ impl AuditLog {
     }
 
     /// Records an event and waits until it is on disk.
+    ///
+    /// # Errors
+    /// It is not; it is written as soon as the disk takes it.
     pub async fn write(&self, event: AuditEvent) -> Result<(), String> {
+        self.ask(|reply| Entry::Write(event, reply)).await
+    }
+
+    /// Waits until everything recorded so far is on disk.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn flush(&self) -> Result<(), String> {
+        self.ask(Entry::Flush).await
+    }
+
+    async fn ask(
+        &self,
+        entry: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Entry,
+    ) -> Result<(), String> {
+        let ended = || "the audit writer has ended".to_owned();
         let (sender, receiver) = oneshot::channel();
-        let ended = |_| "the audit writer has ended".to_owned();
-        self.entries
-            .send(Entry::Write(event, sender))
-            .await
-            .map_err(|_| "the audit writer has ended".to_owned())?;
-        receiver.await.map_err(ended)?
+        self.entries.send(entry(sender)).await.map_err(|_| ended())?;
+        receiver.await.map_err(|_| ended())?
     }
 }
 
-fn write_all(chain: &mut Chain, entries: &mut mpsc::Receiver<Entry>) {
-    let mut batch = Vec::new();
-    let mut waiting = Vec::new();
-    while let Some(first) = entries.blocking_recv() {
-        batch.push(first);
-        // Notes alone may gather; somebody who waits ends the gathering.
-        if matches!(batch[0], Entry::Note(_)) {
-            std::thread::sleep(Duration::from_millis(20).min(SYNC_EVERY));
-        }
-        while batch.len() < BACKLOG_RECORDS_MAX
-            && let Ok(entry) = entries.try_recv()
-        {
-            batch.push(entry);
-        }
-        let mut failed = None;
-        for entry in batch.drain(..) {
-            let (event, reply) = match entry {
-                Entry::Note(event) => (event, None),
-                Entry::Write(event, reply) => (event, Some(reply)),
-            };
-            if let Err(error) = chain.append(event.render()) {
-                failed = Some(error.to_string());
+/// The thread that owns the files.
+struct Writer {
+    chain: Chain,
+    /// Records that the disk did not take, oldest first. Bounded: beyond it nothing more is taken in.
+    unwritten: VecDeque<AuditEvent>,
+}
+
+impl Writer {
+    fn run(mut self, entries: &mut mpsc::Receiver<Entry>) {
+        loop {
+            if !self.unwritten.is_empty() {
+                std::thread::sleep(RETRY_EVERY);
+                let room = BACKLOG_RECORDS_MAX.saturating_sub(self.unwritten.len());
+                self.write(taken(entries, room));
+                if entries.is_closed() && entries.is_empty() {
+                    break;
+                }
+                continue;
             }
-            waiting.extend(reply);
+            let Some(first) = entries.blocking_recv() else { return };
+            // Notes alone may gather; somebody who waits ends the gathering.
+            if matches!(first, Entry::Note(_)) {
+                std::thread::sleep(GATHER);
+            }
+            let mut batch = vec![first];
+            batch.append(&mut taken(entries, BACKLOG_RECORDS_MAX));
+            self.write(batch);
         }
-        if failed.is_none() {
-            failed = chain.sync().err().map(|error| error.to_string());
-        }
-        if let Some(error) = &failed {
-            tracing::error!(%error, "audit records could not be written");
-        }
-        for reply in waiting.drain(..) {
-            // A caller that has gone needs no answer.
-            let _ = reply.send(failed.clone().map_or(Ok(()), Err));
+        if !self.unwritten.is_empty() {
+            tracing::error!(
+                records = self.unwritten.len(),
+                "audit records were lost: the disk took nothing to the end"
+            );
         }
     }
+
+    /// Writes what waited, then the batch, and answers who waits for it.
+    fn write(&mut self, batch: Vec<Entry>) {
+        let mut waiting = Vec::new();
+        for entry in batch {
+            match entry {
+                Entry::Note(event) => self.unwritten.push_back(event),
+                Entry::Write(event, reply) => {
+                    self.unwritten.push_back(event);
+                    waiting.push(reply);
+                }
+                Entry::Flush(reply) => waiting.push(reply),
+            }
+        }
+        let mut written = Ok(());
+        while let Some(event) = self.unwritten.front() {
+            written = self.chain.append(event.render());
+            if written.is_err() {
+                break;
+            }
+            self.unwritten.pop_front();
+        }
+        let synced = self.chain.sync();
+        let outcome = written.and(synced).map_err(|error| error.to_string());
+        if let Err(error) = &outcome {
+            tracing::error!(error, waiting = self.unwritten.len(), "audit records could not be written");
+        }
+        for reply in waiting {
+            // A caller that has gone needs no answer.
+            let _ = reply.send(outcome.clone());
+        }
+    }
+}
+
+fn taken(entries: &mut mpsc::Receiver<Entry>, most: usize) -> Vec<Entry> {
+    std::iter::from_fn(|| entries.try_recv().ok()).take(most).collect()
 }
 
 #[cfg(test)]
@@ -210,16 +266,52 @@ mod tests {
     async fn records_are_chained_across_a_reopening_and_a_change_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = AuditLog::open(&path).unwrap();
+        let log = AuditLog::open(&path, 1 << 20).unwrap();
         log.write(event("CreateQueue")).await.unwrap();
         log.write(event("DeleteQueue")).await.unwrap();
         drop(log);
-        let log = AuditLog::open(&path).unwrap();
+        let log = AuditLog::open(&path, 1 << 20).unwrap();
         log.write(event("PurgeQueue")).await.unwrap();
-        assert_eq!(verify(&path).unwrap(), ChainReport { records: 3, broken: vec![] });
+        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 3, broken: vec![] });
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("\"eventTime\":\"2025-11-24T16:00:00Z\""), "{text}");
         std::fs::write(&path, text.replacen("DeleteQueue", "DeleteQueuf", 1)).unwrap();
-        assert_eq!(verify(&path).unwrap().broken.len(), 1);
+        assert_eq!(verify(&path, 1).unwrap().broken.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_last_is_there_after_a_flush() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let log = AuditLog::open(&path, 1 << 20).unwrap();
+        for number in 0..100 {
+            log.note(event(&format!("Use{number}"))).await;
+        }
+        log.flush().await.unwrap();
+        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 100, broken: vec![] });
+    }
+
+    #[test]
+    fn on_a_full_disk_changes_fail_and_every_record_is_written_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut writer = Writer { chain: Chain::open(&path, 1 << 20).unwrap(), unwritten: VecDeque::new() };
+        let ask = |name: &str| {
+            let (sender, receiver) = oneshot::channel();
+            (Entry::Write(event(name), sender), receiver)
+        };
+        let real = writer.chain.swap_file(full);
+        let (entry, mut answer) = ask("Refused");
+        writer.write(vec![Entry::Note(event("Use")), entry]);
+        assert!(answer.try_recv().unwrap().unwrap_err().contains("No space left"));
+        writer.chain.swap_file(real);
+        let (entry, mut answer) = ask("Accepted");
+        writer.write(vec![entry]);
+        assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 3, broken: vec![] });
+        let text = std::fs::read_to_string(&path).unwrap();
+        let at = |name: &str| text.find(name).unwrap();
+        assert!(at("Use") < at("Refused") && at("Refused") < at("Accepted"), "{text}");
     }
 }

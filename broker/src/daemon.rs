@@ -203,7 +203,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let managed = ManagedKeys::new(ServiceKey::new(1, &service_key), []);
 
     let (region, partition) = (config.identity.region.clone(), config.identity.partition.clone());
-    let audit = AuditLog::open(&config.audit_file())?;
+    let audit = AuditLog::open(&config.audit_file(), config.audit.rotate_bytes.bytes())?;
     let key_audit =
         KeyAudit::new(audit.clone(), clock.clone(), region.clone(), config.limits.queue_series_max);
     let authorizer = Authorizer::new(clock.clone(), &region);
@@ -252,7 +252,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             receipts,
             authorizer: authorizer.clone(),
             move_tasks,
-            audit,
+            audit: audit.clone(),
             clock: clock.clone(),
             hash_key,
             region: region.clone(),
@@ -344,6 +344,10 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         if let Err(error) = listener.await {
             tracing::error!(%error, "a listener failed");
         }
+    }
+    // What was recorded last is on disk when the process ends.
+    if let Err(error) = audit.flush().await {
+        tracing::error!(%error, "audit records could not be written");
     }
     let stopped = tokio::task::spawn_blocking(move || shard.stop());
     stopped.await.map_err(|error| DaemonError::System {

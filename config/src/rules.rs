@@ -20,6 +20,8 @@ const QUEUE_SERIES_MAX: usize = 100_000;
 const RECREATE_WAIT_SECONDS_MAX: u64 = 3600;
 const KMS_TIMEOUT_MS_MIN: u64 = 10;
 const KMS_TIMEOUT_MS_MAX: u64 = 60_000;
+const AUDIT_ROTATE_BYTES_MIN: ByteSize = ByteSize::kib(4);
+const AUDIT_ROTATE_BYTES_MAX: ByteSize = ByteSize::gib(1);
 const NAME_CHARS_MAX: usize = 64;
 const ACCESS_KEY_ID_CHARS_MAX: usize = 128;
 
@@ -63,6 +65,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Violation> {
         0,
         RECREATE_WAIT_SECONDS_MAX,
     )?;
+    within("audit.rotate_bytes", config.audit.rotate_bytes, AUDIT_ROTATE_BYTES_MIN, AUDIT_ROTATE_BYTES_MAX)?;
     limits(config)
 }
 

@@ -343,9 +343,17 @@ impl Default for Limits {
 }
 
 /// `[audit]`
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     /// The file; empty: `data_dir/audit/audit.jsonl`. Read it through [`Config::audit_file`].
     pub file: PathBuf,
+    /// Beyond this size a file is renamed and another one goes on.
+    pub rotate_bytes: ByteSize,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), rotate_bytes: ByteSize::mib(64) }
+    }
 }

@@ -585,11 +585,12 @@ def test_sse_181_no_failure_stores_or_returns_the_wrong_form(broker, sqs, kms, u
 
     fails("sqs-only")
     fails(secure=False)
+    # Somebody who has the right, and no data key in a cache.
     kms.disable_key(KeyId=key)
-    fails()
+    fails("admin")
     kms.enable_key(KeyId=key)
     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
-    fails()
+    fails("admin")
     kms.cancel_key_deletion(KeyId=key)
     kms.enable_key(KeyId=key)
     assert [message["Body"] for message in receive(sqs, url)] == ["the only one"]

@@ -1,17 +1,24 @@
-//! The file behind the audit log: lines that each carry the hash of the line before.
+//! The files behind the audit log: lines that each carry the hash of the line before.
 //!
-//! A file that has grown large is renamed to `<name>.<first sequence>` and a new one goes on with the chain.
+//! A file that has grown large is renamed to `<name>.<its first sequence>` and a new one goes on with the chain. What a
+//! crash or a full disk left half written is cut off: it was never acknowledged.
+
+mod verification;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// A file is closed and renamed beyond this size.
-pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
+pub use verification::{ChainReport, verify};
+
+/// Part of a file in which its last record is looked for. The longest record is far shorter: a request's public
+/// parameters.
+const END_BYTES: u64 = 16 << 20;
 
 /// The audit log cannot be used.
 #[derive(Debug, Error)]
@@ -24,79 +31,81 @@ pub enum AuditError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The last line is whole but no record.
-    #[error("audit log {path}: its last line is not a record; move the file away to start a new chain")]
-    LastLine {
+    /// There are lines, and no record among the last of them.
+    #[error("audit log {path}: its end holds no record; move the file away to start a new chain")]
+    NoRecord {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// What [`verify`] found.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ChainReport {
-    /// Records read.
-    pub records: u64,
-    /// Where the chain does not hold: (file, line, what).
-    pub broken: Vec<(PathBuf, u64, String)>,
 }
 
 /// The open end of the chain.
 #[derive(Debug)]
 pub struct Chain {
     path: PathBuf,
+    rotate_bytes: u64,
     file: File,
+    /// Length of the whole lines in the file.
     bytes: u64,
+    /// A line that was not written whole lies behind them.
+    torn: bool,
+    /// Sequence of the file's first record.
     first_sequence: u64,
     next_sequence: u64,
     previous_hash: String,
 }
 
 impl Chain {
-    /// Opens or starts the file. A half-written last line (a crash) is cut off: it was never acknowledged.
-    pub fn open(path: &Path) -> Result<Self, AuditError> {
+    /// Opens or starts the file; beyond `rotate_bytes` it is closed and another one goes on. A half-written last line is
+    /// cut off. A damaged one stays, for [`verify`] to name, and the chain goes on after it.
+    pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
         let io = |source| AuditError::Io { path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(io)?;
         }
         let mut last = None;
-        for file in files(path).map_err(io)? {
-            let (line, whole_bytes) = last_line(&file).map_err(io)?;
-            if file == path {
-                let handle = OpenOptions::new().write(true).open(&file).map_err(io)?;
-                if handle.metadata().map_err(io)?.len() > whole_bytes {
-                    tracing::warn!(path = %file.display(), "cut a half-written record off the audit log");
-                    handle.set_len(whole_bytes).map_err(io)?;
+        for file in files(path).map_err(io)?.iter().rev() {
+            let end = FileEnd::read(file).map_err(io)?;
+            if file == path && end.file_bytes > end.whole_bytes {
+                tracing::warn!(path = %file.display(), "a half-written record is cut off the audit log");
+                let handle = OpenOptions::new().write(true).open(file).map_err(io)?;
+                handle.set_len(end.whole_bytes).map_err(io)?;
+            }
+            if let Some(line_hash) = end.last_line_hash {
+                let sequence =
+                    end.last_sequence.ok_or_else(|| AuditError::NoRecord { path: file.clone() })?;
+                if end.is_damaged {
+                    tracing::error!(path = %file.display(), "the end of the audit log is damaged: see `sealq audit verify`");
                 }
+                last = Some((sequence, line_hash));
+                break;
             }
-            last = line.or(last);
         }
-        let (next_sequence, previous_hash) = match last {
-            None => (1, String::new()),
-            Some(line) => {
-                let record: Value = serde_json::from_str(&line)
-                    .map_err(|_| AuditError::LastLine { path: path.to_owned() })?;
-                let sequence = record["sequence"]
-                    .as_u64()
-                    .ok_or_else(|| AuditError::LastLine { path: path.to_owned() })?;
-                (sequence + 1, hash(&line))
-            }
-        };
-        let mut file = open_append(path).map_err(io)?;
+        let (next_sequence, previous_hash) =
+            last.map_or((1, String::new()), |(sequence, line_hash)| (sequence.saturating_add(1), line_hash));
+        let mut file = create(path).map_err(io)?;
         let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
+        let first_sequence = first_sequence(path).map_err(io)?.unwrap_or(next_sequence);
+        let path = path.to_owned();
         Ok(Self {
-            path: path.to_owned(),
+            path,
+            rotate_bytes,
             file,
             bytes,
-            first_sequence: next_sequence,
+            torn: false,
+            first_sequence,
             next_sequence,
             previous_hash,
         })
     }
 
-    /// Appends a record; durable after [`Self::sync`].
+    /// Appends a record; durable after [`Self::sync`]. After an error the chain is as it was before.
     pub fn append(&mut self, mut record: Value) -> Result<(), AuditError> {
-        if self.bytes > FILE_BYTES_MAX {
+        if self.torn {
+            self.file.set_len(self.bytes).map_err(|source| self.failed(source))?;
+            self.torn = false;
+        }
+        if self.bytes > self.rotate_bytes {
             self.rotate()?;
         }
         if let Some(fields) = record.as_object_mut() {
@@ -106,9 +115,11 @@ impl Chain {
         let mut line = record.to_string();
         let next_hash = hash(&line);
         line.push('\n');
-        self.file
-            .write_all(line.as_bytes())
-            .map_err(|source| AuditError::Io { path: self.path.clone(), source })?;
+        if let Err(source) = self.file.write_all(line.as_bytes()) {
+            // A part of it may be there; if it cannot be cut off now, it is before the next one.
+            self.torn = self.file.set_len(self.bytes).is_err();
+            return Err(self.failed(source));
+        }
         self.bytes += line.len() as u64;
         self.previous_hash = next_hash;
         self.next_sequence += 1;
@@ -117,59 +128,34 @@ impl Chain {
 
     /// Waits until everything appended is on disk.
     pub fn sync(&self) -> Result<(), AuditError> {
-        self.file.sync_data().map_err(|source| AuditError::Io { path: self.path.clone(), source })
+        self.file.sync_data().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: std::io::Error) -> AuditError {
+        AuditError::Io { path: self.path.clone(), source }
     }
 
     fn rotate(&mut self) -> Result<(), AuditError> {
-        let io = |source| AuditError::Io { path: self.path.clone(), source };
-        self.file.sync_data().map_err(io)?;
+        self.file.sync_data().map_err(|source| self.failed(source))?;
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{:020}", self.first_sequence));
-        std::fs::rename(&self.path, &name).map_err(io)?;
-        self.file = open_append(&self.path).map_err(io)?;
+        // A damaged first line may claim any number: no file is ever written over.
+        while Path::new(&name).exists() {
+            name.push("+");
+        }
+        std::fs::rename(&self.path, &name).map_err(|source| self.failed(source))?;
+        match create(&self.path) {
+            Ok(file) => self.file = file,
+            Err(source) => {
+                // The file goes on under its old name, as if it had not grown too large yet.
+                std::fs::rename(&name, &self.path).map_err(|source| self.failed(source))?;
+                return Err(self.failed(source));
+            }
+        }
         self.bytes = 0;
         self.first_sequence = self.next_sequence;
         Ok(())
     }
-}
-
-/// Reads every file of the chain, oldest first. The current file's last line counts only once it is whole: a running
-/// broker may be writing it, and after a crash it was never acknowledged.
-pub fn verify(path: &Path) -> Result<ChainReport, AuditError> {
-    let io = |source| AuditError::Io { path: path.to_owned(), source };
-    let mut report = ChainReport { records: 0, broken: Vec::new() };
-    let (mut previous, mut expected) = (None::<String>, None::<u64>);
-    for file in files(path).map_err(io)? {
-        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
-        let mut line = Vec::new();
-        for number in 1.. {
-            line.clear();
-            if reader.read_until(b'\n', &mut line).map_err(io)? == 0 {
-                break;
-            }
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            } else if file == path {
-                break;
-            }
-            let mut broken = |what: &str| report.broken.push((file.clone(), number, what.to_owned()));
-            match serde_json::from_slice::<Value>(&line) {
-                Err(_) => broken("not a JSON record"),
-                Ok(record) => {
-                    let sequence = record["sequence"].as_u64();
-                    if expected.is_some() && sequence != expected {
-                        broken("sequence does not follow the line before");
-                    } else if previous.is_some() && record["previousHash"].as_str() != previous.as_deref() {
-                        broken("hash of the line before does not match");
-                    }
-                    expected = sequence.map(|sequence| sequence + 1);
-                }
-            }
-            previous = Some(hash(&line));
-            report.records += 1;
-        }
-    }
-    Ok(report)
 }
 
 /// The files of a chain, oldest first; the current one last.
@@ -193,27 +179,71 @@ pub fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The last whole line and the length up to its end.
-fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
-    let mut reader = BufReader::new(File::open(path)?);
-    let (mut last, mut whole_bytes) = (None, 0);
-    loop {
-        let mut line = String::new();
-        let read = reader.read_line(&mut line)?;
-        if read == 0 || !line.ends_with('\n') {
-            return Ok((last, whole_bytes));
-        }
-        whole_bytes += read as u64;
-        line.pop();
-        last = Some(line);
+/// What the next record has to know of the records before it.
+struct FileEnd {
+    file_bytes: u64,
+    /// Up to the end of the last whole line.
+    whole_bytes: u64,
+    last_line_hash: Option<String>,
+    /// Of the last line that is a record.
+    last_sequence: Option<u64>,
+    /// The last line is none.
+    is_damaged: bool,
+}
+
+impl FileEnd {
+    fn read(path: &Path) -> std::io::Result<Self> {
+        let mut file = File::open(path)?;
+        let file_bytes = file.metadata()?.len();
+        let from = file_bytes.saturating_sub(END_BYTES);
+        file.seek(SeekFrom::Start(from))?;
+        let mut end = Vec::new();
+        file.take(END_BYTES).read_to_end(&mut end)?;
+        let whole = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let mut lines =
+            end[..whole].split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]).rev();
+        let last = lines.next();
+        let own = last.and_then(sequence_of);
+        Ok(Self {
+            file_bytes,
+            whole_bytes: if whole == 0 && from > 0 { file_bytes } else { from + whole as u64 },
+            last_line_hash: last.map(hash),
+            last_sequence: own.or_else(|| lines.find_map(sequence_of)),
+            is_damaged: last.is_some() && own.is_none(),
+        })
     }
 }
 
-fn open_append(path: &Path) -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+fn sequence_of(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Value>(line).ok()?["sequence"].as_u64()
+}
+
+fn first_sequence(path: &Path) -> std::io::Result<Option<u64>> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path)?.take(END_BYTES)).read_until(b'\n', &mut line)?;
+    line.pop();
+    Ok(sequence_of(&line))
+}
+
+/// Opens the file for appending, made if it is not there: its name is on disk before a record in it is.
+fn create(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    Ok(file)
 }
 
 fn hash(line: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(line.as_ref()))
 }
+
+#[cfg(test)]
+impl Chain {
+    /// Writes to `file` from now on; returns what was written to.
+    pub(super) fn swap_file(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -18,9 +18,13 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(200);
 /// What to do with the audit log.
 #[derive(Subcommand, Debug)]
 pub enum Action {
-    /// Checks that every record follows the one before. Ends with 4 where one does not.
+    /// Checks that every record follows the one before. Ends with 4 where one does not, and names file and line.
     #[command(after_help = "Example:\n  sealq audit verify --data-dir /var/lib/sealq")]
-    Verify,
+    Verify {
+        /// Number of the oldest record, where older files were moved away on purpose.
+        #[arg(long, value_name = "SEQUENCE", default_value_t = 1)]
+        first: u64,
+    },
     /// Prints the records, oldest first, one JSON object a line.
     #[command(after_help = "Example:\n  sealq audit tail --lines 20 --follow | jq .eventName")]
     Tail {
@@ -51,7 +55,7 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
         Err(error) => return unreadable(&path, &error),
     }
     match *action {
-        Action::Verify => match verify(&path) {
+        Action::Verify { first } => match verify(&path, first) {
             Ok(report) => print(&report),
             Err(error) => {
                 say_error(&error);
@@ -124,10 +128,27 @@ fn tail(path: &Path, last: Option<usize>, follow: Option<Duration>, out: &mut dy
             out.write_all(&line)?;
         }
         if replaced {
-            lines = Lines::open(path)?;
+            lines = follow_on(path, lines, out)?;
         }
         out.flush()?;
     }
+}
+
+/// The current file; what lies between it and the one that was current is printed.
+fn follow_on(path: &Path, from: Lines, out: &mut dyn Write) -> io::Result<Lines> {
+    let mut files = chain_files(path)?;
+    let is_from = |file: &PathBuf| std::fs::metadata(file).is_ok_and(|found| found.ino() == from.inode);
+    if let Some(at) = files.iter().position(is_from) {
+        files.drain(..=at);
+    }
+    let mut lines = from;
+    for file in files {
+        lines = Lines::open(&file)?;
+        while let Some(line) = lines.next()? {
+            out.write_all(&line)?;
+        }
+    }
+    Ok(lines)
 }
 
 /// Whole lines of a file that may grow.
@@ -157,7 +178,7 @@ mod tests {
     use crate::audit::Chain;
 
     fn chain(data_dir: &Path, records: u64) -> Chain {
-        let mut chain = Chain::open(&data_dir.join("audit/audit.jsonl")).unwrap();
+        let mut chain = Chain::open(&data_dir.join("audit/audit.jsonl"), 1 << 20).unwrap();
         for number in 0..records {
             chain.append(serde_json::json!({"eventName": format!("Event{number}")})).unwrap();
         }
@@ -171,14 +192,14 @@ mod tests {
     #[test]
     fn a_sound_chain_is_done_and_a_changed_line_is_damage() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(run(&sources(folder.path()), &Action::Verify), Exit::Failed);
+        assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Failed);
         chain(folder.path(), 3);
-        assert_eq!(run(&sources(folder.path()), &Action::Verify), Exit::Done);
+        assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Done);
         let path = folder.path().join("audit/audit.jsonl");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("Event1", "Event8")).unwrap();
-        assert_eq!(run(&sources(folder.path()), &Action::Verify), Exit::Damage);
-        assert_eq!(verify(&path).unwrap().broken[0].1, 3);
+        assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Damage);
+        assert_eq!(verify(&path, 1).unwrap().broken[0].1, 3);
     }
 
     #[test]
@@ -188,7 +209,7 @@ mod tests {
         let path = folder.path().join("audit/audit.jsonl");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{text}{{\"eventNa")).unwrap();
-        assert_eq!(run(&sources(folder.path()), &Action::Verify), Exit::Done);
+        assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Done);
         let mut out = Vec::new();
         tail(&path, None, None, &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), text);
@@ -202,7 +223,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[2] = 0xff;
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(run(&sources(folder.path()), &Action::Verify), Exit::Damage);
+        assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Damage);
     }
 
     #[test]
@@ -215,7 +236,9 @@ mod tests {
             }
             fn flush(&mut self) -> io::Result<()> {
                 match self.0.iter().filter(|&&byte| byte == b'\n').count() {
+                    // Twice between two looks.
                     1 => std::fs::rename(&self.1, self.1.with_extension("jsonl.1"))
+                        .and_then(|()| std::fs::write(self.1.with_extension("jsonl.2"), "between\n"))
                         .and_then(|()| std::fs::write(&self.1, "after\n")),
                     _ => Err(io::ErrorKind::BrokenPipe.into()),
                 }
@@ -228,6 +251,9 @@ mod tests {
         let error = tail(&path, Some(1), Some(Duration::from_millis(1)), &mut out).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         let text = String::from_utf8(out.0).unwrap();
-        assert!(text.contains("Event2") && !text.contains("Event1") && text.ends_with("after\n"), "{text}");
+        assert!(
+            text.contains("Event2") && !text.contains("Event1") && text.ends_with("between\nafter\n"),
+            "{text}"
+        );
     }
 }

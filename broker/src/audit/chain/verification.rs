@@ -1,0 +1,61 @@
+//! Checking a chain: that every record follows the one before, from the first on.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{AuditError, files, hash};
+
+/// What [`verify`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ChainReport {
+    /// Records read.
+    pub records: u64,
+    /// Where the chain does not hold: (file, line, what).
+    pub broken: Vec<(PathBuf, u64, String)>,
+}
+
+/// Reads every file of the chain, oldest first; the oldest record must have the number `first`. The current file's last
+/// line counts only once it is whole: a running broker may be writing it, and after a crash it was never acknowledged.
+pub fn verify(path: &Path, first: u64) -> Result<ChainReport, AuditError> {
+    let mut report = ChainReport { records: 0, broken: Vec::new() };
+    let (mut previous, mut expected) = ((first == 1).then(String::new), first);
+    for file in files(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })? {
+        let io = |source| AuditError::Io { path: file.clone(), source };
+        let mut reader = BufReader::new(File::open(&file).map_err(io)?);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(io)? == 0 {
+                break;
+            }
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            } else if file == path {
+                break;
+            }
+            let mut broken = |what: String| report.broken.push((file.clone(), number, what));
+            match serde_json::from_slice::<Value>(&line) {
+                Err(_) => broken("not a JSON record".to_owned()),
+                Ok(record) => {
+                    let sequence = record["sequence"].as_u64();
+                    if sequence != Some(expected) {
+                        let found = sequence.map_or("none".to_owned(), |found| found.to_string());
+                        broken(format!("record {expected} should stand here, and {found} does"));
+                    } else if previous
+                        .as_deref()
+                        .is_some_and(|hash| record["previousHash"].as_str() != Some(hash))
+                    {
+                        broken("hash of the line before does not match".to_owned());
+                    }
+                    expected = sequence.unwrap_or(expected).saturating_add(1);
+                }
+            }
+            previous = Some(hash(&line));
+            report.records += 1;
+        }
+    }
+    Ok(report)
+}
