@@ -122,7 +122,8 @@ mod tests {
             let says_so = reply.message.starts_with("its own words (Service: AWSKMS; Status Code: ");
             assert_eq!(says_so, status < 500, "{}", reply.message);
         }
-        let unreachable = KeyServiceError::Unreachable { message: "an address of the inside".into() };
+        let unreachable =
+            KeyServiceError::Unreachable { message: "an address of the inside".into(), silent: false };
         let reply = of_key_service(&unreachable);
         assert_eq!(reply.status(), 500);
         assert!(!reply.message.contains("inside"));
