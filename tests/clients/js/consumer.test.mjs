@@ -82,6 +82,8 @@ test("a heartbeat keeps a message hidden for as long as it is worked on", async 
     // Twice the visibility timeout, with another worker waiting for the message all the time.
     const other = await sqs.send(new ReceiveMessageCommand({ QueueUrl: url, WaitTimeSeconds: 4 }));
     stolen = other.Messages ?? [];
+    // Between two beats: the library lets one that falls together with its delete fail.
+    await sleep(500);
     return message;
   };
   const { consumer, errors } = consume(url, { visibilityTimeout: 2, heartbeatInterval: 1, handleMessage });
