@@ -71,9 +71,10 @@ impl<'a> Form<'a> {
         found.into_iter().map(|(_, index)| index.to_owned()).collect()
     }
 
-    /// Takes the values `prefix.1`, `prefix.2`, …; a bare `prefix` counts too, in front.
+    /// Takes the values `prefix.1`, `prefix.2`, …; a bare `prefix` counts too, in front, unless it is empty: that is
+    /// how SDKs write a list without elements.
     pub fn take_list(&mut self, prefix: &str) -> Vec<Cow<'a, str>> {
-        let mut values: Vec<_> = self.take(prefix).into_iter().collect();
+        let mut values: Vec<_> = self.take(prefix).into_iter().filter(|value| !value.is_empty()).collect();
         for index in self.indices(prefix) {
             values.extend(self.take(&format!("{prefix}.{index}")));
         }
@@ -121,6 +122,14 @@ mod tests {
         assert_eq!(form.get("Action"), Some("X"));
         assert_eq!(form.take_list("A"), ["one", "t w o", "ten"]);
         assert_eq!(form.take_map("T", "Key", "Value"), [("k".into(), Some("v".into()))]);
+    }
+
+    #[test]
+    fn an_empty_bare_name_is_a_list_without_elements() {
+        let mut form = Form::parse(&[b"A=&B=one&C="]).unwrap();
+        assert!(form.take_list("A").is_empty());
+        assert_eq!(form.take_list("B"), ["one"]);
+        assert!(form.take_map("C", "Key", "Value").is_empty());
     }
 
     #[test]

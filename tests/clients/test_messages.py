@@ -333,3 +333,16 @@ def test_sse_40_concurrent_receivers_never_share_a_message(broker, sqs, queue):
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert sorted(seen, key=int) == [str(i) for i in range(100)]
+
+
+def test_empty_lists_count_as_absent(sqs, queue):
+    url = queue()
+    sqs.send_message(QueueUrl=url, MessageBody="x", MessageAttributes={})
+    asked = {"AttributeNames": [], "MessageAttributeNames": []}
+    (message,) = receive(sqs, url, **asked)
+    assert not {"Attributes", "MessageAttributes"} & set(message)
+    assert "Attributes" not in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[])
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={})
+    refused("MissingParameter", sqs.tag_queue, QueueUrl=url, Tags={})
+    refused("MissingParameter", sqs.untag_queue, QueueUrl=url, TagKeys=[])
+    refused("MissingParameter", sqs.add_permission, QueueUrl=url, Label="l", AWSAccountIds=[], Actions=["SendMessage"])

@@ -39,7 +39,8 @@ pub(super) fn read<'a>(action: Action, mut form: Form<'a>) -> Result<Members<'a>
         }
         Action::CreateQueue | Action::SetQueueAttributes => {
             let attributes = form.take_map("Attribute", "Name", "Value");
-            members.attributes = (!attributes.is_empty()).then_some(attributes);
+            let given = form.take("Attribute").is_some() || !attributes.is_empty();
+            members.attributes = given.then_some(attributes);
             members.tags = tags(form);
         }
         Action::GetQueueAttributes => members.attribute_names = form.take_list("AttributeName"),

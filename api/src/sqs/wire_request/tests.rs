@@ -118,6 +118,7 @@ fn the_remaining_actions_agree_in_both_protocols() {
             r#"{"QueueUrl":"q","AttributeNames":["All"]}"#,
             "QueueUrl=q&AttributeName=All",
         ),
+        ("GetQueueAttributes", r#"{"QueueUrl":"q","AttributeNames":[]}"#, "QueueUrl=q&AttributeName="),
         (
             "GetQueueUrl",
             r#"{"QueueName":"q","QueueOwnerAWSAccountId":"1"}"#,
@@ -141,12 +142,18 @@ fn the_remaining_actions_agree_in_both_protocols() {
             "QueueUrl=q&AttributeName.1=All&MessageSystemAttributeName.1=SenderId&MessageAttributeName.1=a.*\
              &MaxNumberOfMessages=10&VisibilityTimeout=1&WaitTimeSeconds=2&ReceiveRequestAttemptId=r",
         ),
+        (
+            "ReceiveMessage",
+            r#"{"QueueUrl":"q","AttributeNames":[],"MessageSystemAttributeNames":[],"MessageAttributeNames":[]}"#,
+            "QueueUrl=q&AttributeName=&MessageSystemAttributeName=&MessageAttributeName=",
+        ),
         ("RemovePermission", r#"{"QueueUrl":"q","Label":"l"}"#, "QueueUrl=q&Label=l"),
         (
             "SetQueueAttributes",
             r#"{"QueueUrl":"q","Attributes":{"Policy":""}}"#,
             "QueueUrl=q&Attribute.1.Name=Policy&Attribute.1.Value=",
         ),
+        ("SetQueueAttributes", r#"{"QueueUrl":"q","Attributes":{}}"#, "QueueUrl=q&Attribute="),
         (
             "StartMessageMoveTask",
             r#"{"SourceArn":"a","DestinationArn":"b","MaxNumberOfMessagesPerSecond":5}"#,
