@@ -32,6 +32,10 @@ def open_record(kms, record):
     """Opens a stored record with nothing but Decrypt and AES-256-GCM; returns the body."""
     context = {"aws:sqs:arn": record["context_arn"]}
     key = kms.decrypt(CiphertextBlob=field(record, "wrapped_key"), EncryptionContext=context)["Plaintext"]
+    return open_with_key(key, record)
+
+
+def open_with_key(key, record):
     assert len(key) == 32
     plaintext = AESGCM(key).decrypt(field(record, "nonce"), field(record, "ciphertext"), field(record, "aad"))
     body, digest = plaintext[:-16], plaintext[-16:]

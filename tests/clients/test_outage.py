@@ -1,108 +1,279 @@
-"""A key service on another machine that goes away: one broker serves the keys of another."""
+"""A key service on the network that goes away, by every fault there is, and comes back."""
+
+import threading
+import time
 
 import pytest
 
 import daemon
+import key_services
 import shifted_clock
-from conftest import USERS, account_settings, attributes, receive, receive_none, refused
+from conftest import USERS, account_settings, receive, receive_none, refused, values
+from stored_record import open_with_key
+from test_secrecy import files, forms, where
+
+CANARY = "canary-outage-4b1d"
+PERIOD_SECONDS = 60
+RECOVERY_SECONDS_MAX = 20
 
 
-class Pair:
-    """`keys` is a broker used for its key service, `queues` one that asks it."""
+class Stand:
+    """A key service, a proxy before it, and a broker whose clock can be moved that asks the key service by the proxy."""
 
-    def __init__(self, directory):
+    def __init__(self, kind, directory):
+        self.service = {"sealq": key_services.Sealq, "openbao": key_services.OpenBao}[kind](directory / kind).start()
+        self.proxy = key_services.Proxy(self.service.port)
         self.clock = shifted_clock.Clock(directory)
-        self.keys = daemon.Broker(directory / "keys", shifted_clock.SETTINGS + account_settings()).start()
-        access_key, secret = self.keys.root_credentials()
-        settings = (
-            f'[kms]\nprovider = "aws"\n[kms.aws]\nendpoint = "{self.keys.endpoint}"\nca_file = "{self.keys.ca_file}"\nregion = "us-east-1"\n'
-            f'access_key_id = "{access_key}"\nsecret_access_key = "{secret}"\ntimeout_ms = 500\n'
-        )
-        settings = shifted_clock.SETTINGS + settings + account_settings()
-        self.queues = daemon.Broker(directory / "queues", settings, self.clock.environment)
-        self.key = self.keys.client("kms").create_key()["KeyMetadata"]["Arn"]
+        settings = shifted_clock.SETTINGS + self.service.settings(self.proxy.port) + account_settings()
+        self.broker = daemon.Broker(directory / "queues", settings, self.clock.environment)
+        self.key = self.service.new_key()
 
-    def start(self):
-        """False when this build knows no other key service than its own."""
-        try:
-            self.queues.start()
-            return True
-        except AssertionError:
-            if "kms.provider" in self.queues.log():
-                return False
-            raise
+    def end(self):
+        self.broker.kill()
+        self.service.kill()
+        self.proxy.close()
+
+    def client(self, name=None):
+        return self.broker.client(credentials=USERS[name][1:3] if name else None)
 
     def queue(self, name="q"):
-        given = {"KmsMasterKeyId": self.key, "KmsDataKeyReusePeriodSeconds": "60"}
-        return self.queues.client().create_queue(QueueName=name, Attributes=given)["QueueUrl"]
+        given = {"KmsMasterKeyId": self.key, "KmsDataKeyReusePeriodSeconds": str(PERIOD_SECONDS)}
+        return self.client().create_queue(QueueName=name, Attributes=given)["QueueUrl"]
 
-    def generated(self):
-        return self.queues.metric("sealq_kms_calls_total", action="GenerateDataKey", outcome="ok")
+    def expire(self):
+        self.clock.advance(PERIOD_SECONDS + 1)
+
+    def calls(self, action, outcome="ok"):
+        return self.broker.metric("sealq_kms_calls_total", action=action, outcome=outcome)
+
+    def unreachable_seconds(self):
+        return self.broker.metric("sealq_kms_unreachable_seconds", provider=self.service.provider)
+
+    # The faults. Each can be ended, by the second of its two.
+
+    def kill(self):
+        self.service.kill()
+
+    def start(self):
+        self.service.start()
+
+    def freeze(self):
+        self.service.freeze()
+
+    def thaw(self):
+        self.service.thaw()
+
+    def blackhole(self):
+        self.proxy.mode = "swallow"
+
+    def cut(self):
+        self.proxy.mode = "cut"
+
+    def heal(self):
+        self.proxy.mode = "pass"
+
+
+FAULTS = {
+    "killed": ("kill", "start"),
+    "stopped": ("freeze", "thaw"),
+    "blackholed": ("blackhole", "heal"),
+    "cut-off": ("cut", "heal"),
+}
+
+
+def eventually(holds):
+    deadline = time.monotonic() + RECOVERY_SECONDS_MAX
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture
-def pair(tmp_path):
-    pair = Pair(tmp_path)
+def stand(request, tmp_path):
+    stand = Stand(getattr(request, "param", "sealq"), tmp_path)
     try:
-        if not pair.start():
-            pytest.skip('this build has no `kms.provider = "aws"`')
-        yield pair
+        stand.broker.start()
+        yield stand
     finally:
-        pair.queues.kill()
-        pair.keys.kill()
+        stand.end()
 
 
-def test_sse_137_to_sse_140_a_cached_key_goes_on_through_an_outage(pair):
-    sqs, url = pair.queues.client(), pair.queue()
-    sqs.send_message(QueueUrl=url, MessageBody="before")
-    assert pair.generated() == 1
-    pair.keys.kill()
-    sqs.send_message(QueueUrl=url, MessageBody="key still valid")
-    pair.clock.advance(120)
-    sqs.send_message(QueueUrl=url, MessageBody="key expired")
-    assert sorted(message["Body"] for message in receive(sqs, url, 3)) == ["before", "key expired", "key still valid"]
-    assert pair.queues.metric("sealq_kms_unreachable_seconds") > 0
-    assert pair.queues.metric("sealq_data_key_outage_uses_total", queue="q") > 0
-    assert len({record["wrapped_key"] for record in pair.queues.inspect("q")}) == 1
-    pair.keys.start()
-    # The next probe is seconds away at most.
-    for index in range(100):
-        sqs.send_message(QueueUrl=url, MessageBody=f"after {index}")
-        if pair.generated() == 2:
-            break
-        pair.clock.advance(1)
-    assert pair.generated() == 2
-    assert pair.queues.metric("sealq_kms_unreachable_seconds") == 0
+class Load:
+    """Producers that never pause: what was acknowledged, what failed."""
+
+    def __init__(self, stand, url, names):
+        self.acknowledged, self.failed, self.stopping = [], [], False
+        self.threads = [threading.Thread(target=self.produce, args=(stand.client(name), url, name)) for name in names]
+        for thread in self.threads:
+            thread.start()
+
+    def produce(self, sqs, url, name):
+        number = 0
+        while not self.stopping:
+            body, number = f"{CANARY} {name} {number}", number + 1
+            try:
+                sqs.send_message(QueueUrl=url, MessageBody=body)
+                self.acknowledged.append(body)
+            except Exception as error:
+                self.failed.append(error)
+
+    def stop(self):
+        self.stopping = True
+        for thread in self.threads:
+            thread.join()
+
+    def more(self, count=20):
+        """Waits for `count` more acknowledged messages."""
+        wanted = len(self.acknowledged) + count
+        eventually(lambda: len(self.acknowledged) >= wanted or self.failed)
 
 
-def test_sse_141_sse_142_sse_144_without_a_cached_key_nothing_is_stored_or_lost(pair):
-    sqs, url = pair.queues.client(), pair.queue()
-    other = pair.queues.client(credentials=USERS["admin"][1:3])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stand", ["sealq", "openbao"], indirect=True)
+def test_sse_137_to_sse_140_under_load_nothing_fails_and_nothing_is_lost(stand, fault):
+    if fault == "killed" and isinstance(stand.service, key_services.OpenBao):
+        pytest.skip("the development server keeps its keys in memory")
+    begin, end = (getattr(stand, name) for name in FAULTS[fault])
+    url = stand.queue()
+    consumer = stand.client("admin")
+    first = [f"{CANARY} first {number}" for number in range(10)]
+    for body in first:
+        stand.client().send_message(QueueUrl=url, MessageBody=body)
+    assert receive(consumer, url, 5, VisibilityTimeout=0)
+    load = Load(stand, url, [None, "admin"])
+    try:
+        load.more()
+        begin()
+        load.more()
+        stand.expire()
+        load.more(60)
+        assert receive(consumer, url, 1, VisibilityTimeout=0)
+        assert not load.failed, load.failed
+        assert stand.broker.metric("sealq_data_key_outage_uses_total", queue="q") > 0
+        assert stand.broker.metric("sealq_data_key_outage_age_seconds", queue="q") > PERIOD_SECONDS
+        eventually(lambda: stand.unreachable_seconds() > 0)
+        generated, decrypted = stand.calls("GenerateDataKey"), stand.calls("Decrypt")
+        assert len({record["wrapped_key"] for record in stand.broker.inspect("q")}) == 2
+        end()
+        # Both producers get new keys, each checked; the consumer's next receive asks too.
+        eventually(lambda: stand.calls("GenerateDataKey") == generated + 2)
+        load.more()
+    finally:
+        load.stop()
+    assert not load.failed, load.failed
+    assert receive(consumer, url, 1, VisibilityTimeout=0)
+    assert stand.calls("Decrypt") >= decrypted + 2
+    assert stand.unreachable_seconds() == 0
+    assert stand.broker.metric("sealq_data_key_outage_age_seconds") == 0
+    stored = stand.broker.inspect("q")
+    assert {record["mode"] for record in stored} == {"kms"}
+    keys = {wrapped: stand.service.data_key(record) for wrapped, record in {r["wrapped_key"]: r for r in stored}.items()}
+    assert len(keys) == 4
+    opened = [open_with_key(keys[record["wrapped_key"]], record) for record in stored]
+    assert sorted(opened) == sorted(first + load.acknowledged)
+    assert stand.broker.stop() == 0
+    assert not where(forms(CANARY), files(stand.broker.data))
+    assert not where(keys.values(), files(stand.broker.data))
+    assert CANARY not in stand.broker.log()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_sse_141_sse_142_sse_144_without_a_cached_key_nothing_is_stored_or_lost(stand, fault):
+    begin, end = (getattr(stand, name) for name in FAULTS[fault])
+    sqs, url = stand.client(), stand.queue()
+    other = stand.client("admin")
     sqs.send_message(QueueUrl=url, MessageBody="kept")
-    pair.keys.kill()
+    begin()
+    stand.expire()
+    sqs.send_message(QueueUrl=url, MessageBody="by the one who holds a key")
     refused("InternalFailure", other.send_message, QueueUrl=url, MessageBody="x", status=500)
     refused("InternalFailure", other.receive_message, QueueUrl=url, status=500)
-    pair.queues.restart()
+    entries = [{"Id": "a", "MessageBody": "x"}, {"Id": "b", "MessageBody": "x"}]
+    refused("InternalFailure", other.send_message_batch, QueueUrl=url, Entries=entries, status=500)
+    stand.broker.restart()
     refused("InternalFailure", sqs.send_message, QueueUrl=url, MessageBody="x", status=500)
     refused("InternalFailure", sqs.receive_message, QueueUrl=url, status=500)
-    assert attributes(sqs, url, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "1"}
-    pair.keys.start()
-    pair.clock.advance(30)
-    for _ in range(50):
+    assert values(sqs, url, "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible") == ["2", "0"]
+    # What needs no key goes on.
+    plain = sqs.create_queue(QueueName="managed", Attributes={"SqsManagedSseEnabled": "true"})["QueueUrl"]
+    sqs.send_message(QueueUrl=plain, MessageBody="x")
+    assert receive(sqs, plain)[0]["Body"] == "x"
+    end()
+    received = []
+
+    def all_received():
         try:
-            (message,) = receive(sqs, url, MessageSystemAttributeNames=["All"])
-            break
-        except sqs.exceptions.ClientError:
-            pair.clock.advance(1)
-    assert (message["Body"], message["Attributes"]["ApproximateReceiveCount"]) == ("kept", "1")
+            reply = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"])
+        except sqs.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "InternalFailure", error
+            return False
+        received.extend(reply.get("Messages", []))
+        return len(received) >= 2
+
+    eventually(all_received)
+    assert sorted(message["Body"] for message in received) == ["by the one who holds a key", "kept"]
+    assert {message["Attributes"]["ApproximateReceiveCount"] for message in received} == {"1"}
     assert receive_none(sqs, url)
 
 
-def test_sse_143_a_refusal_is_an_answer_and_no_outage(pair):
-    sqs, url = pair.queues.client(), pair.queue()
+def test_sse_142_messages_that_need_no_key_are_received_during_an_outage(stand):
+    sqs, url = stand.client(), stand.queue()
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": ""})
+    sqs.send_message(QueueUrl=url, MessageBody="plain")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": stand.key})
+    sqs.send_message(QueueUrl=url, MessageBody="sealed")
+    stand.kill()
+    other = stand.client("admin")
+    assert [message["Body"] for message in receive(other, url)] == ["plain"]
+    refused("InternalFailure", other.receive_message, QueueUrl=url, status=500)
+
+
+def test_sse_143_a_refusal_is_an_answer_and_no_outage(stand):
+    sqs, url = stand.client(), stand.queue()
     sqs.send_message(QueueUrl=url, MessageBody="x")
-    pair.keys.client("kms").disable_key(KeyId=pair.key)
-    pair.clock.advance(61)
+    stand.service.kms.disable_key(KeyId=stand.key)
+    stand.expire()
     refused("KMS.DisabledException", sqs.send_message, QueueUrl=url, MessageBody="x", status=400)
     refused("KMS.DisabledException", sqs.receive_message, QueueUrl=url, status=400)
-    assert pair.queues.metric("sealq_kms_unreachable_seconds") == 0
+    assert stand.unreachable_seconds() == 0
+    # Nor does an outage bring back what was refused.
+    stand.kill()
+    refused("InternalFailure", sqs.send_message, QueueUrl=url, MessageBody="x", status=500)
+    refused("InternalFailure", sqs.receive_message, QueueUrl=url, status=500)
+
+
+@pytest.mark.parametrize("mode", ["swallow", "cut"])
+def test_sse_110_a_data_key_that_could_not_be_checked_is_never_used(stand, mode):
+    sqs, url = stand.client(), stand.queue()
+    sqs.send_message(QueueUrl=url, MessageBody="old key")
+    (record,) = stand.broker.inspect("q")
+    stand.proxy.mode = (b"TrentService.Decrypt", mode)
+    stand.expire()
+    for _ in range(5):
+        sqs.send_message(QueueUrl=url, MessageBody="old key")
+    refused("InternalFailure", stand.client("admin").send_message, QueueUrl=url, MessageBody="x", status=500)
+    assert {stored["wrapped_key"] for stored in stand.broker.inspect("q")} == {record["wrapped_key"]}
+    assert stand.calls("GenerateDataKey") >= 2 and stand.calls("Decrypt", "Unreachable") >= 1
+    stand.heal()
+
+    def renewed():
+        sqs.send_message(QueueUrl=url, MessageBody="new key")
+        return len({stored["wrapped_key"] for stored in stand.broker.inspect("q")}) == 2
+
+    eventually(renewed)
+    assert len(receive(stand.client("admin"), url, 7)) >= 7
+
+
+@pytest.mark.parametrize("fault", ["killed", "blackholed"])
+def test_a_broker_starts_and_stops_while_the_key_service_is_away(stand, fault):
+    begin, end = (getattr(stand, name) for name in FAULTS[fault])
+    sqs, url = stand.client(), stand.queue()
+    sqs.send_message(QueueUrl=url, MessageBody="kept")
+    assert stand.broker.stop() == 0
+    begin()
+    stand.broker.start()
+    assert stand.broker.http_status("/readyz") == 200
+    refused("InternalFailure", sqs.receive_message, QueueUrl=url, status=500)
+    stand.broker.restart()
+    end()
+    assert receive(sqs, url)[0]["Body"] == "kept"
