@@ -40,7 +40,7 @@ fn round(engine: &mut Engine<Token>, log: &mut Log, command: Command<Token>) -> 
         engine.durable(1_000, log.durable_lsn(), log, &mut effects);
     }
     engine.settle(1_000, log, &mut effects);
-    let Some(Effect::Reply(_, outcome, _)) = effects.pop() else { panic!("no answer") };
+    let Some(Effect::Reply(_, outcome)) = effects.pop() else { panic!("no answer") };
     outcome
 }
 

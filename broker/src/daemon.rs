@@ -405,13 +405,10 @@ async fn store_pending(shard: &ShardHandle, loaded: KeysLoaded) -> Result<KeySto
     Ok(store)
 }
 
-/// Streams with messages whose queue's deletion was cut short by a crash.
+/// Streams whose queue's deletion was cut short by a crash.
 fn orphans(log: &Log, queues: &LoadedQueues) -> Vec<u32> {
     let known = queues.streams();
-    log.streams()
-        .into_iter()
-        .filter(|stream| !known.contains(stream) && log.live_count(*stream) > 0)
-        .collect()
+    log.streams().into_iter().filter(|stream| !known.contains(stream)).collect()
 }
 
 async fn drop_orphans(shard: &ShardHandle, streams: Vec<u32>) {

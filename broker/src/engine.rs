@@ -16,6 +16,7 @@ mod expiry;
 mod fifo;
 pub mod gauges;
 mod move_message;
+mod moved_times;
 pub mod queue;
 mod receipt;
 mod receive;
@@ -47,10 +48,12 @@ struct Core<T> {
     pending: VecDeque<(Lsn, Pending<T>)>,
     last_lsn: Lsn,
     dirty: Vec<u32>,
+    /// Queues whose messages are still being read after the start.
+    unread: VecDeque<u32>,
 }
 
 enum Pending<T> {
-    Reply(T, Outcome, u32),
+    Reply(T, Outcome),
     Admit { stream: u32, sequence: u64, moved: bool },
 }
 
@@ -73,6 +76,7 @@ impl<T: ReplyToken> Engine<T> {
             pending: VecDeque::new(),
             last_lsn: Lsn(0),
             dirty: Vec::new(),
+            unread: VecDeque::new(),
         };
         Self { queues: HashMap::new(), core }
     }
@@ -109,37 +113,35 @@ impl<T: ReplyToken> Engine<T> {
                 match self.core.write_catalog(log, &puts, &[]) {
                     Ok(()) => {
                         self.put_rules(now_ms, stream, rules, Some(gauges));
-                        self.core.await_durable(reply, Outcome::Stored, stream);
+                        self.core.await_durable(reply, Outcome::Stored);
                     }
-                    Err(unavailable) => {
-                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
-                    }
+                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable))),
                 }
             }
             Command::SetRules { stream, rules } => self.put_rules(now_ms, stream, rules, None),
             Command::DropQueue { stream, deletes, reply } => {
-                let below = log.next_sequence(stream);
                 let written = self
                     .core
                     .write_catalog(log, &[], &deletes)
-                    .and_then(|()| self.core.note(log.put_purge(stream, below)));
+                    .and_then(|()| self.core.note(log.put_close(stream)));
                 match written {
                     Ok(()) => {
                         if let Some(queue) = self.queues.remove(&stream) {
                             for waiter in queue.waiters {
-                                out.push(Effect::Reply(waiter.reply, Outcome::QueueGone, stream));
+                                out.push(Effect::Reply(waiter.reply, Outcome::QueueGone));
                             }
                         }
-                        self.core.await_durable(reply, Outcome::Stored, stream);
+                        for queue in self.queues.values_mut() {
+                            queue.rules.dead_letter.take_if(|dead_letter| dead_letter.stream == stream);
+                        }
+                        self.core.await_durable(reply, Outcome::Stored);
                     }
-                    Err(unavailable) => {
-                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
-                    }
+                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable))),
                 }
             }
             Command::Purge { stream, puts, reply } => {
                 let Some(queue) = self.queues.get_mut(&stream) else {
-                    out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+                    out.push(Effect::Reply(reply, Outcome::QueueGone));
                     return;
                 };
                 let below = log.next_sequence(stream);
@@ -151,17 +153,15 @@ impl<T: ReplyToken> Engine<T> {
                     Ok(()) => {
                         queue.clear(below);
                         self.core.dirty.push(stream);
-                        self.core.await_durable(reply, Outcome::Stored, stream);
+                        self.core.await_durable(reply, Outcome::Stored);
                     }
-                    Err(unavailable) => {
-                        out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream))
-                    }
+                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable))),
                 }
             }
             Command::WriteCatalog { puts, deletes, reply } => {
                 match self.core.write_catalog(log, &puts, &deletes) {
-                    Ok(()) => self.core.await_durable(reply, Outcome::Stored, 0),
-                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), 0)),
+                    Ok(()) => self.core.await_durable(reply, Outcome::Stored),
+                    Err(unavailable) => out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable))),
                 }
             }
             Command::Redrive { source, route, max, reply } => {
@@ -174,9 +174,7 @@ impl<T: ReplyToken> Engine<T> {
     pub fn durable(&mut self, now_ms: u64, lsn: Lsn, log: &Log, out: &mut Vec<Effect<T>>) {
         while self.core.pending.front().is_some_and(|(at, _)| *at <= lsn) {
             match self.core.pending.pop_front() {
-                Some((_, Pending::Reply(reply, outcome, stream))) => {
-                    out.push(Effect::Reply(reply, outcome, stream))
-                }
+                Some((_, Pending::Reply(reply, outcome))) => out.push(Effect::Reply(reply, outcome)),
                 Some((_, Pending::Admit { stream, sequence, moved })) => {
                     if let (Some(queue), Some(facts)) =
                         (self.queues.get_mut(&stream), log.facts(stream, sequence))
@@ -189,8 +187,9 @@ impl<T: ReplyToken> Engine<T> {
         }
     }
 
-    /// Lets the clock act: timeouts, delays, retention, long polls.
+    /// Lets the clock act: timeouts, delays, retention, long polls. Also goes a step on with what is left of the start.
     pub fn tick(&mut self, now_ms: u64, log: &mut Log, out: &mut Vec<Effect<T>>) {
+        self.read_on(now_ms, log);
         while let Some((at_ms, alarm)) = self.core.timers.pop_due(now_ms) {
             match alarm {
                 Alarm::Visible { stream, sequence } => {
@@ -225,7 +224,7 @@ impl<T: ReplyToken> Engine<T> {
                         && let Some(waiter) = queue.waiters.remove(at)
                     {
                         QueueGauges::add(&queue.gauges.empty_receives_total, 1);
-                        out.push(Effect::Reply(waiter.reply, Outcome::Received(Vec::new()), stream));
+                        out.push(Effect::Reply(waiter.reply, Outcome::Received(Vec::new())));
                     }
                 }
             }
@@ -251,7 +250,7 @@ impl<T: ReplyToken> Engine<T> {
                     break;
                 }
                 if let Some(waiter) = queue.waiters.pop_front() {
-                    out.push(Effect::Reply(waiter.reply, Outcome::Received(deliveries), stream));
+                    out.push(Effect::Reply(waiter.reply, Outcome::Received(deliveries)));
                 }
             }
             for (at_ms, sequence) in queue.ended_holds.drain(..) {
@@ -269,8 +268,8 @@ impl<T: ReplyToken> Engine<T> {
     /// The log is poisoned: nobody who waits for the disk will be answered otherwise.
     pub fn fail_pending(&mut self, out: &mut Vec<Effect<T>>) {
         for (_, pending) in self.core.pending.drain(..) {
-            if let Pending::Reply(reply, _, stream) = pending {
-                out.push(Effect::Reply(reply, Outcome::Unavailable(Unavailable::Poisoned), stream));
+            if let Pending::Reply(reply, _) = pending {
+                out.push(Effect::Reply(reply, Outcome::Unavailable(Unavailable::Poisoned)));
             }
         }
     }
@@ -282,7 +281,7 @@ impl<T: ReplyToken> Engine<T> {
 
     /// When [`Self::tick`] has something to do next, wall clock milliseconds.
     pub fn next_alarm_at_ms(&self) -> Option<u64> {
-        self.core.timers.next_at_ms()
+        if self.core.unread.is_empty() { self.core.timers.next_at_ms() } else { Some(0) }
     }
 
     fn send(
@@ -295,7 +294,7 @@ impl<T: ReplyToken> Engine<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let Some(queue) = self.queues.get_mut(&stream) else {
-            out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+            out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
         let mut sent = Vec::with_capacity(items.len());
@@ -321,7 +320,7 @@ impl<T: ReplyToken> Engine<T> {
                 Err(error) => {
                     // Entries before this one are stored and will be delivered; the caller is told to retry, which
                     // the protocol allows (at least once).
-                    out.push(Effect::Reply(reply, Outcome::Unavailable(error.into()), stream));
+                    out.push(Effect::Reply(reply, Outcome::Unavailable(error.into())));
                     return;
                 }
             };
@@ -337,7 +336,7 @@ impl<T: ReplyToken> Engine<T> {
             QueueGauges::add(&queue.gauges.sent_bytes_total, item.body_bytes);
             sent.push(SentMessage { message_id: item.message_id, sequence: staged.sequence });
         }
-        self.core.await_durable(reply, Outcome::Sent(sent), stream);
+        self.core.await_durable(reply, Outcome::Sent(sent));
     }
 
     fn put_rules(
@@ -387,8 +386,8 @@ impl<T: ReplyToken> Core<T> {
     }
 
     /// Answers when everything staged so far is durable.
-    fn await_durable(&mut self, reply: T, outcome: Outcome, stream: u32) {
-        self.pending.push_back((self.last_lsn, Pending::Reply(reply, outcome, stream)));
+    fn await_durable(&mut self, reply: T, outcome: Outcome) {
+        self.pending.push_back((self.last_lsn, Pending::Reply(reply, outcome)));
     }
 
     /// When a message that was never received may be delivered.
@@ -415,10 +414,12 @@ impl<T: ReplyToken> Core<T> {
                 queue.offer(sequence, facts.group_hash);
             }
         }
+        // A move into a FIFO queue sets the enqueue time to now: only standard queues get out of order.
+        let moved = moved && !queue.rules.fifo;
         if moved {
-            queue.out_of_order.insert((facts.sent_at_ms, sequence));
+            queue.moved_times.note(facts);
         }
-        let oldest_moved = moved && queue.out_of_order.first() == Some(&(facts.sent_at_ms, sequence));
+        let oldest_moved = moved && queue.moved_times.is_oldest(facts);
         if first || oldest_moved {
             self.timers.set(facts.sent_at_ms + queue.rules.retention_ms, Alarm::Expire { stream });
         }

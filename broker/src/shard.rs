@@ -140,7 +140,7 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
         }
         engine.durable(now_ms, log.durable_lsn(), log, &mut effects);
         engine.settle(now_ms, log, &mut effects);
-        for Effect::Reply(reply, outcome, _) in effects.drain(..) {
+        for Effect::Reply(reply, outcome) in effects.drain(..) {
             deliver(inbox, reply, outcome);
         }
         if log.poisoned().is_some() && !status.poisoned.swap(true, Ordering::SeqCst) {
@@ -151,7 +151,7 @@ fn run(log: &mut Log, engine: &mut Engine<Reply>, inbox: &Inbox, status: &ShardS
         }
         if status.poisoned.load(Ordering::Relaxed) {
             engine.fail_pending(&mut effects);
-            for Effect::Reply(reply, outcome, _) in effects.drain(..) {
+            for Effect::Reply(reply, outcome) in effects.drain(..) {
                 deliver(inbox, reply, outcome);
             }
         }

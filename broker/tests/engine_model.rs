@@ -133,7 +133,7 @@ impl Subject {
         let _ = staged;
         self.engine.durable(self.now_ms, log.durable_lsn(), log, &mut effects);
         self.engine.settle(self.now_ms, log, &mut effects);
-        let mut outcomes = effects.into_iter().map(|Effect::Reply(_, outcome, _)| outcome);
+        let mut outcomes = effects.into_iter().map(|Effect::Reply(_, outcome)| outcome);
         let outcome = outcomes.next();
         assert_eq!(outcome.is_some(), expects_reply);
         assert!(outcomes.next().is_none());

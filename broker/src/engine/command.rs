@@ -286,5 +286,5 @@ pub enum Outcome {
 /// What the shard must do for the engine.
 pub enum Effect<T> {
     /// Answer a caller.
-    Reply(T, Outcome, u32),
+    Reply(T, Outcome),
 }

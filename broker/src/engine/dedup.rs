@@ -10,6 +10,9 @@ use sealq_storage::Lsn;
 /// SQS API contract, section 8.3.
 pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
+/// Memory of a past peak is given back once less than this part of it is used.
+const SHRINK_PART: usize = 4;
+
 /// The first message accepted under a key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Original {
@@ -53,6 +56,10 @@ impl DedupWindow {
             if self.by_key.get(&key).is_some_and(|(at, _)| *at == accepted_at_ms) {
                 self.by_key.remove(&key);
             }
+        }
+        if self.by_age.len() < self.by_age.capacity() / SHRINK_PART {
+            self.by_age.shrink_to_fit();
+            self.by_key.shrink_to_fit();
         }
     }
 }

@@ -16,19 +16,14 @@ impl<T: ReplyToken> Core<T> {
         let mut left = EXPIRE_STEP_MESSAGES;
         loop {
             let head = log.next_live(queue.stream, 0);
-            let moved = queue.out_of_order.first().copied().and_then(|(sent_at_ms, sequence)| {
-                let facts = log.facts(queue.stream, sequence);
-                if facts.is_none() {
-                    queue.out_of_order.remove(&(sent_at_ms, sequence));
-                }
-                facts
-            });
+            let moved = queue.moved_times.oldest(log, queue.stream);
             let Some(oldest) = head.into_iter().chain(moved).min_by_key(|facts| facts.sent_at_ms) else {
                 break;
             };
             let due_ms = oldest.sent_at_ms + queue.rules.retention_ms;
             if due_ms > now_ms || left == 0 {
-                self.timers.set(due_ms.max(now_ms), Alarm::Expire { stream: queue.stream });
+                // Not in this round: callers come between two steps.
+                self.timers.set(due_ms.max(now_ms + 1), Alarm::Expire { stream: queue.stream });
                 break;
             }
             self.expire_one(queue, &oldest, log);
@@ -40,7 +35,7 @@ impl<T: ReplyToken> Core<T> {
     pub(super) fn expire_one(&mut self, queue: &mut Queue<T>, facts: &MessageFacts, log: &mut Log) {
         // Not awaited: an expiry that is lost in a crash is found again by the clock.
         if self.note(log.put_delete(queue.stream, facts.sequence)).is_ok() {
-            queue.out_of_order.remove(&(facts.sent_at_ms, facts.sequence));
+            queue.moved_times.forget(facts, log, queue.stream);
             queue.forget(facts.sequence, facts.group_hash);
         }
     }

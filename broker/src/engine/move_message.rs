@@ -24,7 +24,7 @@ impl<T: ReplyToken> Engine<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let Some(mut queue) = self.queues.remove(&source) else {
-            out.push(Effect::Reply(reply, Outcome::QueueGone, source));
+            out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
         let queues = &self.queues;
@@ -54,7 +54,7 @@ impl<T: ReplyToken> Engine<T> {
         QueueGauges::add(&queue.gauges.redriven_total, moved as u64);
         self.queues.insert(source, queue);
         self.core.dirty.push(source);
-        self.core.await_durable(reply, Outcome::Redriven(moved, stop), source);
+        self.core.await_durable(reply, Outcome::Redriven(moved, stop));
     }
 }
 
@@ -166,7 +166,7 @@ impl<T: ReplyToken> Core<T> {
                 self.last_lsn = staged.lsn;
                 let admit = Pending::Admit { stream: target, sequence: staged.sequence, moved: true };
                 self.pending.push_back((staged.lsn, admit));
-                queue.out_of_order.remove(&(facts.sent_at_ms, sequence));
+                queue.moved_times.forget(facts, log, stream);
                 queue.forget(sequence, facts.group_hash);
                 Copied::Moved
             }

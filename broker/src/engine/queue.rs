@@ -2,7 +2,8 @@
 //!
 //! What is known of each message (delivery count, times) stands in the log; here is only the order of service.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,7 +14,9 @@ use super::command::ReceiveRequest;
 use super::dedup::DedupWindow;
 use super::fifo::FifoSchedule;
 use super::gauges::QueueGauges;
-use super::standard::StandardSchedule;
+use super::moved_times::MovedTimes;
+use super::restore::READ_STEP_MESSAGES;
+use super::standard::{LOOK_AHEAD_MESSAGES, StandardSchedule};
 
 /// In-flight messages a queue may have (SQS API contract, section 13).
 pub const IN_FLIGHT_MAX: usize = 120_000;
@@ -82,8 +85,9 @@ pub(super) struct Queue<T> {
     pub(super) waiters: VecDeque<Waiter<T>>,
     pub(super) dedup: DedupWindow,
     pub(super) attempts: Attempts,
-    /// Messages moved in with an older enqueue time than their neighbours: (enqueue time, sequence).
-    pub(super) out_of_order: BTreeSet<(u64, u64)>,
+    pub(super) moved_times: MovedTimes,
+    /// Messages that may be moved ones and were not looked at since the start.
+    pub(super) unread_moves: Option<Range<u64>>,
     /// Holds that ended before their time, (deadline, sequence): their alarms are to be taken back.
     pub(super) ended_holds: Vec<(u64, u64)>,
 }
@@ -106,7 +110,8 @@ impl<T> Queue<T> {
             waiters: VecDeque::new(),
             dedup: DedupWindow::default(),
             attempts: Attempts::default(),
-            out_of_order: BTreeSet::new(),
+            moved_times: MovedTimes::default(),
+            unread_moves: None,
             ended_holds: Vec::new(),
         }
     }
@@ -144,6 +149,28 @@ impl<T> Queue<T> {
         }
     }
 
+    /// A FIFO queue reads up to `max` messages on from the log, if some are left since the start.
+    pub(super) fn read_on(&mut self, log: &Log, max: usize) {
+        let Self { schedule, in_flight, delayed, .. } = self;
+        if let Schedule::Fifo(fifo) = schedule {
+            fifo.read_on(log, self.stream, max, |s| in_flight.contains_key(&s) || delayed.contains(&s));
+        }
+    }
+
+    /// The next group in line of a FIFO queue. While messages are left unread, up to [`LOOK_AHEAD_MESSAGES`] are read to
+    /// find one.
+    pub(super) fn next_group(&mut self, log: &Log) -> Option<u64> {
+        for _ in 0..LOOK_AHEAD_MESSAGES / READ_STEP_MESSAGES {
+            let Schedule::Fifo(fifo) = &mut self.schedule else { return None };
+            let found = fifo.take_group();
+            if found.is_some() || !fifo.is_unread() {
+                return found;
+            }
+            self.read_on(log, READ_STEP_MESSAGES);
+        }
+        None
+    }
+
     /// A message has reached the disk.
     pub(super) fn admit(&mut self, sequence: u64, group_hash: u64) {
         match &mut self.schedule {
@@ -171,7 +198,8 @@ impl<T> Queue<T> {
     pub(super) fn clear(&mut self, next_sequence: u64) {
         self.in_flight.clear();
         self.delayed.clear();
-        self.out_of_order.clear();
+        self.moved_times.clear();
+        self.unread_moves = None;
         self.dedup.clear();
         self.attempts.clear();
         self.visible = 0;
@@ -194,10 +222,6 @@ impl<T> Queue<T> {
     /// Enqueue time of the oldest live message.
     pub(super) fn oldest_sent_at_ms(&self, log: &Log) -> Option<u64> {
         let head = log.next_live(self.stream, 0).map(|facts| facts.sent_at_ms);
-        let moved = self.out_of_order.first().map(|(sent_at_ms, _)| *sent_at_ms);
-        match (head, moved) {
-            (Some(head), Some(moved)) => Some(head.min(moved)),
-            (head, moved) => head.or(moved),
-        }
+        head.into_iter().chain(self.moved_times.oldest_sent_at_ms()).min()
     }
 }

@@ -22,7 +22,7 @@ impl<T: ReplyToken> Engine<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let Some(queue) = self.queues.get_mut(&stream) else {
-            out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+            out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
         let mut settled = Vec::with_capacity(receipts.len());
@@ -36,16 +36,16 @@ impl<T: ReplyToken> Engine<T> {
                 continue;
             }
             if let Err(unavailable) = self.core.note(log.put_delete(stream, receipt.sequence)) {
-                out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream));
+                out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable)));
                 return;
             }
-            queue.out_of_order.remove(&(facts.sent_at_ms, receipt.sequence));
+            queue.moved_times.forget(&facts, log, stream);
             queue.forget(receipt.sequence, facts.group_hash);
             QueueGauges::add(&queue.gauges.deleted_total, 1);
             settled.push(Ok(()));
         }
         self.core.dirty.push(stream);
-        self.core.await_durable(reply, Outcome::Settled(settled), stream);
+        self.core.await_durable(reply, Outcome::Settled(settled));
     }
 
     pub(super) fn change_visibility(
@@ -58,7 +58,7 @@ impl<T: ReplyToken> Engine<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let Some(queue) = self.queues.get_mut(&stream) else {
-            out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+            out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
         let mut settled = Vec::with_capacity(changes.len());
@@ -66,13 +66,13 @@ impl<T: ReplyToken> Engine<T> {
             match self.core.change_one(now_ms, queue, change, log) {
                 Ok(result) => settled.push(result),
                 Err(unavailable) => {
-                    out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable), stream));
+                    out.push(Effect::Reply(reply, Outcome::Unavailable(unavailable)));
                     return;
                 }
             }
         }
         self.core.dirty.push(stream);
-        self.core.await_durable(reply, Outcome::Settled(settled), stream);
+        self.core.await_durable(reply, Outcome::Settled(settled));
     }
 }
 

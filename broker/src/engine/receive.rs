@@ -31,11 +31,11 @@ impl<T: ReplyToken> Engine<T> {
         out: &mut Vec<Effect<T>>,
     ) {
         let Some(queue) = self.queues.get_mut(&stream) else {
-            out.push(Effect::Reply(reply, Outcome::QueueGone, stream));
+            out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
         if let Some(again) = self.core.repeat_attempt(now_ms, queue, &request, log) {
-            out.push(Effect::Reply(reply, Outcome::Received(again), stream));
+            out.push(Effect::Reply(reply, Outcome::Received(again)));
             return;
         }
         let pending_before = self.core.pending.len();
@@ -58,9 +58,9 @@ impl<T: ReplyToken> Engine<T> {
         };
         if moved {
             // Whoever is told that nothing is left here finds the message among the dead letters.
-            self.core.await_durable(reply, outcome, stream);
+            self.core.await_durable(reply, outcome);
         } else {
-            out.push(Effect::Reply(reply, outcome, stream));
+            out.push(Effect::Reply(reply, outcome));
         }
     }
 
@@ -159,19 +159,18 @@ impl<T: ReplyToken> Core<T> {
         let mut gone_left = DEPARTURES_MAX;
         while left > 0 && gone_left > 0 {
             let stream = queue.stream;
-            let sequences = match &mut queue.schedule {
-                Schedule::Standard(standard) => match standard.take(log, stream, now_ms, skip) {
+            let group = queue.next_group(log);
+            let sequences = match (&mut queue.schedule, group) {
+                (Schedule::Standard(standard), _) => match standard.take(log, stream, now_ms, skip) {
                     Some(facts) => vec![facts.sequence],
                     None => break,
                 },
-                Schedule::Fifo(fifo) => match fifo.take_group() {
-                    Some(group_hash) => {
-                        served_groups.push(group_hash);
-                        let held = |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s);
-                        fifo.prefix(group_hash, left, held)
-                    }
-                    None => break,
-                },
+                (Schedule::Fifo(fifo), Some(group_hash)) => {
+                    served_groups.push(group_hash);
+                    let held = |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s);
+                    fifo.prefix(group_hash, left, held)
+                }
+                (Schedule::Fifo(_), None) => break,
             };
             let mut leased_here = false;
             for sequence in sequences {
@@ -179,7 +178,13 @@ impl<T: ReplyToken> Core<T> {
                     leased_here = true;
                     break;
                 }
-                let Some(facts) = log.facts(stream, sequence) else { continue };
+                let Some(facts) = log.facts(stream, sequence) else {
+                    // The log has quarantined it: it must not hold its group up.
+                    if let Some(group_hash) = group {
+                        queue.forget(sequence, group_hash);
+                    }
+                    continue;
+                };
                 if facts.sent_at_ms + queue.rules.retention_ms <= now_ms {
                     self.expire_one(queue, &facts, log);
                     gone_left -= 1;

@@ -1,4 +1,7 @@
 //! Rebuilds the order of service from the log at start.
+//!
+//! Only what was touched lately is looked at before the broker is ready: deliveries, delays, deduplication keys. What
+//! needs a look at every message follows in small steps while the broker runs.
 
 use std::sync::Arc;
 
@@ -6,6 +9,7 @@ use sealq_storage::Log;
 
 use super::command::ReplyToken;
 use super::dedup::{DEDUP_WINDOW_MS, Original};
+use super::fifo::FifoSchedule;
 use super::gauges::QueueGauges;
 use super::queue::{InFlight, Queue, QueueRules, Schedule};
 use super::timers::Alarm;
@@ -18,6 +22,9 @@ const DELAY_MS_MAX: u64 = 900 * 1000;
 /// Senders stamp messages before the log orders them: neighbours may be this far out of time order.
 const STAMP_SKEW_MS: u64 = 120 * 1000;
 
+/// Messages read in one step after the start, so that it does not stall the shard.
+pub(super) const READ_STEP_MESSAGES: usize = 2_000;
+
 impl<T: ReplyToken> Engine<T> {
     /// Adds a queue whose messages are in the log already.
     pub fn restore_queue(
@@ -29,35 +36,62 @@ impl<T: ReplyToken> Engine<T> {
         log: &Log,
     ) {
         let mut queue = Queue::new(stream, rules, gauges);
-        if queue.rules.fifo {
-            self.core.restore_fifo(now_ms, &mut queue, log);
-        } else {
-            self.core.restore_standard(now_ms, &mut queue, log);
-        }
-        if queue.rules.is_dead_letter_target {
-            let mut from = 0;
-            while let Some(facts) = log.next_live(stream, from) {
-                if facts.moved {
-                    queue.out_of_order.insert((facts.sent_at_ms, facts.sequence));
-                }
-                from = facts.sequence + 1;
+        if log.live_count(stream) > 0 {
+            self.core.restore_held(now_ms, &mut queue, log);
+            if queue.rules.fifo {
+                queue.schedule = Schedule::Fifo(FifoSchedule::unread_up_to(log.next_sequence(stream)));
+            } else if queue.rules.is_dead_letter_target {
+                queue.unread_moves = Some(0..log.next_sequence(stream));
             }
+        }
+        if queue.rules.fifo {
+            restore_deduplication(now_ms, &mut queue, log);
         }
         let held = (queue.in_flight.len() + queue.delayed.len()) as u64;
         queue.visible = log.live_count(stream).saturating_sub(held);
+        if queue.is_unread() {
+            self.core.unread.push_back(stream);
+        }
         self.core.timers.set(now_ms, Alarm::Expire { stream });
         queue.publish(log);
         self.queues.insert(stream, queue);
     }
+
+    /// One step of what [`Self::restore_queue`] left for later, for one queue.
+    pub(super) fn read_on(&mut self, now_ms: u64, log: &Log) {
+        let Some(stream) = self.core.unread.pop_front() else { return };
+        let Some(queue) = self.queues.get_mut(&stream) else { return };
+        queue.read_on(log, READ_STEP_MESSAGES);
+        self.core.read_moves(now_ms, queue, log);
+        if queue.is_unread() {
+            self.core.unread.push_back(stream);
+        }
+        self.core.dirty.push(stream);
+    }
+}
+
+impl<T> Queue<T> {
+    /// Whether a look at every message is not finished.
+    fn is_unread(&self) -> bool {
+        self.unread_moves.is_some() || matches!(&self.schedule, Schedule::Fifo(fifo) if fifo.is_unread())
+    }
 }
 
 impl<T: ReplyToken> Core<T> {
-    fn restore_standard(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
+    /// Deliveries whose time is running, messages that came back, delays.
+    fn restore_held(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
         let stream = queue.stream;
-        let end = log.next_sequence(stream);
         for facts in log.touched(stream) {
-            if facts.visible_at_ms > now_ms && facts.receive_count > 0 {
-                self.restore_hold(queue, &facts);
+            if facts.receive_count > 0 && facts.visible_at_ms > now_ms {
+                let hold = InFlight {
+                    visible_at_ms: facts.visible_at_ms,
+                    receive_count: facts.receive_count,
+                    received_at_ms: facts.first_received_at_ms,
+                    group_hash: facts.group_hash,
+                };
+                queue.hold(facts.sequence, hold);
+                let alarm = Alarm::Visible { stream, sequence: facts.sequence };
+                self.timers.set(facts.visible_at_ms, alarm);
             } else if facts.receive_count > 0
                 && let Schedule::Standard(standard) = &mut queue.schedule
             {
@@ -66,75 +100,87 @@ impl<T: ReplyToken> Core<T> {
         }
         let mut from = first_sent_after(log, stream, now_ms.saturating_sub(DELAY_MS_MAX + STAMP_SKEW_MS));
         while let Some(facts) = log.next_live(stream, from) {
-            if facts.receive_count == 0 && facts.visible_at_ms > now_ms {
-                queue.delayed.insert(facts.sequence);
-                self.timers.set(facts.visible_at_ms, Alarm::Visible { stream, sequence: facts.sequence });
-            }
+            self.restore_delay(now_ms, queue, &facts);
             from = facts.sequence + 1;
         }
         if let Schedule::Standard(standard) = &mut queue.schedule {
-            standard.admit(end.saturating_sub(1));
+            standard.admit(log.next_sequence(stream).saturating_sub(1));
         }
     }
 
-    fn restore_fifo(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
-        let stream = queue.stream;
-        let mut groups = Vec::new();
-        let mut from = 0;
-        while let Some(facts) = log.next_live(stream, from) {
-            if facts.receive_count > 0 && facts.visible_at_ms > now_ms {
-                self.restore_hold(queue, &facts);
-            } else if facts.receive_count == 0 && self.visible_at(queue, &facts) > now_ms {
-                queue.delayed.insert(facts.sequence);
-                let at_ms = self.visible_at(queue, &facts);
-                self.timers.set(at_ms, Alarm::Visible { stream, sequence: facts.sequence });
+    /// Whether the message is one that waits for its delay and was not known to.
+    fn restore_delay(
+        &mut self,
+        now_ms: u64,
+        queue: &mut Queue<T>,
+        facts: &sealq_storage::MessageFacts,
+    ) -> bool {
+        let (stream, sequence) = (queue.stream, facts.sequence);
+        let at_ms = self.visible_at(queue, facts);
+        let waits = facts.receive_count == 0 && at_ms > now_ms && queue.delayed.insert(sequence);
+        if waits {
+            self.timers.set(at_ms, Alarm::Visible { stream, sequence });
+        }
+        waits
+    }
+
+    /// Among messages that were moved in, enqueue times are in no order: each has to be looked at.
+    fn read_moves(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
+        let Some(unread) = queue.unread_moves.clone() else { return };
+        let mut from = unread.start;
+        for _ in 0..READ_STEP_MESSAGES {
+            let Some(facts) = log.next_live(queue.stream, from).filter(|facts| facts.sequence < unread.end)
+            else {
+                queue.unread_moves = None;
+                // The oldest may have turned out to be an older one.
+                self.timers.set(now_ms, Alarm::Expire { stream: queue.stream });
+                return;
+            };
+            if facts.moved {
+                queue.moved_times.note(&facts);
+            } else if self.restore_delay(now_ms, queue, &facts) {
+                queue.visible = queue.visible.saturating_sub(1);
             }
-            queue.admit(facts.sequence, facts.group_hash);
-            groups.push(facts.group_hash);
             from = facts.sequence + 1;
         }
-        groups.dedup();
-        for group_hash in groups {
-            queue.offer(0, group_hash);
-        }
-        for recent in log.recent(stream, now_ms.saturating_sub(DEDUP_WINDOW_MS)) {
-            let Ok(Some(key)) =
-                recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
-            else {
-                continue;
-            };
-            let Ok(Ok(sealed)) = recent.body().map(sealq_crypto::SealedMessage::parse) else { continue };
-            let facts = recent.facts();
-            let original = Original {
-                message_id: *sealed.message_id(),
-                sequence: facts.sequence,
-                lsn: log.durable_lsn(),
-            };
-            queue.dedup.remember(key, facts.sent_at_ms, original);
-        }
-    }
-
-    fn restore_hold(&mut self, queue: &mut Queue<T>, facts: &sealq_storage::MessageFacts) {
-        let hold = InFlight {
-            visible_at_ms: facts.visible_at_ms,
-            receive_count: facts.receive_count,
-            received_at_ms: facts.first_received_at_ms,
-            group_hash: facts.group_hash,
-        };
-        queue.hold(facts.sequence, hold);
-        let alarm = Alarm::Visible { stream: queue.stream, sequence: facts.sequence };
-        self.timers.set(facts.visible_at_ms, alarm);
+        queue.unread_moves = Some(from..unread.end);
     }
 }
 
-/// First live sequence whose message was sent at or after `at_ms`, by bisection: enqueue times ascend but for
-/// [`STAMP_SKEW_MS`].
+fn restore_deduplication<T>(now_ms: u64, queue: &mut Queue<T>, log: &Log) {
+    for recent in log.recent(queue.stream, now_ms.saturating_sub(DEDUP_WINDOW_MS)) {
+        let Ok(Some(key)) =
+            recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
+        else {
+            continue;
+        };
+        let Ok(Ok(sealed)) = recent.body().map(sealq_crypto::SealedMessage::parse) else { continue };
+        let facts = recent.facts();
+        let original =
+            Original { message_id: *sealed.message_id(), sequence: facts.sequence, lsn: log.durable_lsn() };
+        queue.dedup.remember(key, facts.sent_at_ms, original);
+    }
+}
+
+/// First live sequence whose message was sent at or after `at_ms`: enqueue times ascend but for [`STAMP_SKEW_MS`]. Looks
+/// back from the end in growing strides first, because recent messages are what the system has in memory.
 fn first_sent_after(log: &Log, stream: u32, at_ms: u64) -> u64 {
-    let (mut low, mut high) = (0, log.next_sequence(stream));
+    let is_older = |facts: &sealq_storage::MessageFacts| facts.sent_at_ms < at_ms;
+    let mut high = log.next_sequence(stream);
+    let mut stride = 1;
+    let mut low = loop {
+        let at = high.saturating_sub(stride);
+        match log.next_live(stream, at) {
+            Some(facts) if is_older(&facts) => break facts.sequence + 1,
+            _ if at == 0 => break 0,
+            _ => high = at,
+        }
+        stride *= 2;
+    };
     while low < high {
         let middle = low + (high - low) / 2;
         match log.next_live(stream, middle) {
-            Some(facts) if facts.sent_at_ms < at_ms => low = facts.sequence + 1,
+            Some(facts) if is_older(&facts) => low = facts.sequence + 1,
             Some(_) | None => high = middle,
         }
     }
