@@ -288,6 +288,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         clock: clock.clone(),
         io_engine,
         signatures_required: auth.require_signatures,
+        counted: observer::Counted::new(config.limits.queue_series_max),
     });
     let stop = Stop::new();
     let mut announcement = Announcement::default();

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use connection::Role;
 pub use front::{Front, FrontLimits};
 
 use crate::inbound::Service;
@@ -36,6 +37,8 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection over the limit may take to ask and to be refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests under way may take once the word to stop is given.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// After an accept that failed for want of something (files, memory): time for others to give some back.
@@ -104,8 +107,8 @@ impl<S: Service> Front<S> {
         }
     }
 
-    /// Starts one connection's task, or closes the connection when there are too many: a client that is refused at once
-    /// tries elsewhere, one that hangs in the backlog does not know.
+    /// Starts one connection's task. When there are too many, the client is told so and let go: one that is refused at
+    /// once tries again, one that hangs in the backlog does not know.
     fn take(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -114,15 +117,24 @@ impl<S: Service> Front<S> {
         stop: StopWatch,
         open: mpsc::Sender<()>,
     ) {
-        let Ok(place) = Arc::clone(self.connections()).try_acquire_owned() else {
-            metrics::counter!(crate::metrics_exporter::CONNECTIONS_REFUSED).increment(1);
-            return;
-        };
         let front = Arc::clone(self);
-        tokio::spawn(async move {
-            connection::run(front, stream, peer, tls, stop).await;
-            drop((place, open));
-        });
+        if let Ok(place) = Arc::clone(self.connections()).try_acquire_owned() {
+            tokio::spawn(async move {
+                connection::run(front, stream, peer, tls, stop, Role::Serve).await;
+                drop((place, open));
+            });
+            return;
+        }
+        metrics::counter!(crate::metrics_exporter::CONNECTIONS_REFUSED).increment(1);
+        if let Ok(place) = Arc::clone(self.refusals()).try_acquire_owned() {
+            tokio::spawn(async move {
+                let refused = connection::run(front, stream, peer, tls, stop, Role::Refuse);
+                if tokio::time::timeout(REFUSAL_TIMEOUT, refused).await.is_err() {
+                    debug!(%peer, "a connection over the limit did not ask anything in time");
+                }
+                drop((place, open));
+            });
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub const REQUESTS: &str = "sealq_requests_total";
 pub const REQUEST_DURATION: &str = "sealq_request_duration_seconds";
 /// Requests that the edge refused before they were read.
 pub const REQUESTS_SHED: &str = "sealq_requests_shed_total";
-/// Connections closed at once because there were too many.
+/// Connections refused because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "sealq_connections_refused_total";
 /// Bytes of requests being worked on.
 pub const INFLIGHT_BYTES: &str = "sealq_inflight_bytes";
@@ -180,7 +180,7 @@ pub const METRICS: &[Metric] = &[
         Kind::Counter,
         Count,
         &[],
-        "Connections closed at once because there were too many."
+        "Connections refused because there were too many."
     ),
     metric!(INFLIGHT_BYTES, Kind::Gauge, Bytes, &[], "Bytes of requests being worked on."),
     metric!(SIGNATURES_NOT_REQUIRED, Kind::Gauge, Count, &[], "1 while auth.require_signatures is false."),

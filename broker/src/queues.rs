@@ -5,7 +5,7 @@
 
 mod queue;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -48,6 +48,8 @@ pub struct Queues {
 struct Names {
     by_account: HashMap<String, BTreeMap<String, Arc<Queue>>>,
     by_stream: HashMap<u32, Arc<Queue>>,
+    /// Names of the queues of an account whose redrive policy names a queue of the same account.
+    sources: HashMap<QueueArn, BTreeSet<String>>,
 }
 
 struct Control {
@@ -448,7 +450,12 @@ impl Names {
     }
 
     fn insert(&mut self, queue: Arc<Queue>) {
-        self.by_stream.insert(queue.record.stream, queue.clone());
+        if let Some(before) = self.by_stream.insert(queue.record.stream, queue.clone()) {
+            self.forget_source(&before);
+        }
+        if let Some(target) = queue.dead_letter_target() {
+            self.sources.entry(target.clone()).or_default().insert(queue.record.name.clone());
+        }
         let queues = self.by_account.entry(queue.record.account.clone()).or_default();
         queues.insert(queue.record.name.clone(), queue);
     }
@@ -458,6 +465,17 @@ impl Names {
             let removed = queues.remove(name);
             if let Some(queue) = removed {
                 self.by_stream.remove(&queue.record.stream);
+                self.forget_source(&queue);
+            }
+        }
+    }
+
+    fn forget_source(&mut self, queue: &Queue) {
+        let Some(target) = queue.dead_letter_target() else { return };
+        if let Some(names) = self.sources.get_mut(target) {
+            names.remove(&queue.record.name);
+            if names.is_empty() {
+                self.sources.remove(target);
             }
         }
     }
@@ -467,8 +485,8 @@ impl Names {
     }
 
     fn sources_of(&self, target: &QueueArn) -> Vec<Arc<Queue>> {
-        let Some(queues) = self.by_account.get(&target.account) else { return Vec::new() };
-        queues.values().filter(|queue| queue.dead_letter_target() == Some(target)).cloned().collect()
+        let names = self.sources.get(target).into_iter().flatten();
+        names.filter_map(|name| self.find(&target.account, name)).cloned().collect()
     }
 
     fn rules(&self, queue: &Queue) -> QueueRules {
@@ -487,7 +505,7 @@ impl Names {
             retention_ms: ms(settings.message_retention_period),
             wait_ms: ms(settings.receive_message_wait_time_seconds),
             dead_letter,
-            is_dead_letter_target: !self.sources_of(&queue.arn).is_empty(),
+            is_dead_letter_target: self.sources.contains_key(&queue.arn),
         }
     }
 }

@@ -15,6 +15,9 @@ use super::{Exit, Sources, env, say, say_error, settings};
 use crate::announcement::Announcement;
 use crate::logging;
 
+/// Files beside connections: listeners, log, logging, the runtime's own.
+const OTHER_FILES: u64 = 100;
+
 /// Runs the daemon until it is told to stop.
 pub fn run(sources: &Sources) -> Exit {
     let started = Instant::now();
@@ -27,6 +30,7 @@ pub fn run(sources: &Sources) -> Exit {
         return Exit::Settings;
     }
     harden();
+    warn_of_few_files(loaded.config.limits.connections);
     for variable in &loaded.ignored_variables {
         warn!(variable, "an environment variable names no setting and is ignored");
     }
@@ -126,6 +130,20 @@ fn harden() {
             setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })
     {
         warn!(%error, "the limit of open files cannot be raised");
+    }
+}
+
+/// Says so when the system lets the process open fewer files than its connections may need.
+fn warn_of_few_files(connections: usize) {
+    let needed = connections as u64 + OTHER_FILES;
+    if let Some(limit) = getrlimit(Resource::Nofile).current
+        && limit < needed
+    {
+        warn!(
+            limit,
+            needed,
+            "the limit of open files is below limits.connections: raise it (LimitNOFILE= of systemd, ulimit -n)"
+        );
     }
 }
 

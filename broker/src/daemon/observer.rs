@@ -28,6 +28,7 @@ pub(super) struct Scrape {
     pub(super) clock: Clock,
     pub(super) io_engine: &'static str,
     pub(super) signatures_required: bool,
+    pub(super) counted: Counted,
 }
 
 impl Scrape {
@@ -45,17 +46,7 @@ impl Scrape {
         let mut depths = Vec::new();
         for queue in self.queues.all() {
             let (account, name, gauges) = (&queue.record.account, &queue.record.name, &queue.gauges);
-            let labels = [("account", account.clone()), ("queue", name.clone())];
-            for (counter, value) in [
-                (MESSAGES_SENT, &gauges.sent_total),
-                (MESSAGES_RECEIVED, &gauges.received_total),
-                (MESSAGES_DELETED, &gauges.deleted_total),
-                (MESSAGES_REDRIVEN, &gauges.redriven_total),
-                (EMPTY_RECEIVES, &gauges.empty_receives_total),
-                (SENT_BYTES, &gauges.sent_bytes_total),
-            ] {
-                metrics::counter!(counter, &labels).absolute(QueueGauges::get(value));
-            }
+            self.counted.publish(queue.record.stream, account, name, gauges);
             let oldest_ms = QueueGauges::get(&gauges.oldest_sent_at_ms);
             let age_ms = if oldest_ms == 0 { 0 } else { now_ms.saturating_sub(oldest_ms) };
             depths.push(QueueDepth {
@@ -67,7 +58,47 @@ impl Scrape {
                 oldest_age_seconds: age_ms as f64 / 1_000.0,
             });
         }
+        self.counted.forget_deleted(&self.queues);
         depths
+    }
+}
+
+/// Counters of queues as they were last shown. Queues without series of their own share one, so growth is added to it;
+/// what a deleted queue had counted stays in it.
+pub(super) struct Counted {
+    series: QueueSeries,
+    shown: Mutex<HashMap<u32, [u64; COUNTERS]>>,
+}
+
+const COUNTERS: usize = 6;
+
+impl Counted {
+    pub(super) fn new(series_max: usize) -> Self {
+        Self { series: QueueSeries::new(series_max), shown: Mutex::default() }
+    }
+
+    fn publish(&self, stream: u32, account: &str, name: &str, gauges: &QueueGauges) {
+        let counters: [_; COUNTERS] = [
+            (MESSAGES_SENT, &gauges.sent_total),
+            (MESSAGES_RECEIVED, &gauges.received_total),
+            (MESSAGES_DELETED, &gauges.deleted_total),
+            (MESSAGES_REDRIVEN, &gauges.redriven_total),
+            (EMPTY_RECEIVES, &gauges.empty_receives_total),
+            (SENT_BYTES, &gauges.sent_bytes_total),
+        ];
+        let labels =
+            [("account", account.to_owned()), ("queue", self.series.label(account, name).to_owned())];
+        let mut shown = self.shown.lock();
+        let shown = shown.entry(stream).or_default();
+        for ((counter, value), shown) in counters.into_iter().zip(shown) {
+            let value = QueueGauges::get(value);
+            metrics::counter!(counter, &labels).increment(value.saturating_sub(*shown));
+            *shown = value;
+        }
+    }
+
+    fn forget_deleted(&self, queues: &Queues) {
+        self.shown.lock().retain(|stream, _| queues.by_stream(*stream).is_some());
     }
 }
 

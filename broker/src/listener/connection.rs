@@ -37,6 +37,14 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What becomes of a connection's requests.
+#[derive(Clone, Copy)]
+pub(super) enum Role {
+    Serve,
+    /// There are too many connections.
+    Refuse,
+}
+
 /// Serves one connection until it ends.
 pub(super) async fn run<S: Service>(
     front: Arc<Front<S>>,
@@ -44,12 +52,13 @@ pub(super) async fn run<S: Service>(
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     stop: StopWatch,
+    role: Role,
 ) {
     // Replies are written whole: waiting for more to send would only add the client's delayed ACK.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY refused");
     }
-    let Some(tls) = tls else { return http(front, stream, peer, false, stop).await };
+    let Some(tls) = tls else { return http(front, stream, (peer, false), stop, role).await };
     let mut stopping = stop.clone();
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let handshake = tokio::select! {
@@ -57,7 +66,7 @@ pub(super) async fn run<S: Service>(
         () = stopping.stopped() => return,
     };
     match handshake {
-        Ok(Ok(stream)) => http(front, stream, peer, true, stop).await,
+        Ok(Ok(stream)) => http(front, stream, (peer, true), stop, role).await,
         Ok(Err(error)) => debug!(%error, %peer, "TLS handshake failed"),
         Err(_) => debug!(%peer, "TLS handshake took too long"),
     }
@@ -75,9 +84,9 @@ fn without_body(reply: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
 async fn http<S: Service, I>(
     front: Arc<Front<S>>,
     stream: I,
-    peer: SocketAddr,
-    tls: bool,
+    (peer, tls): (SocketAddr, bool),
     mut stop: StopWatch,
+    role: Role,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -89,7 +98,10 @@ async fn http<S: Service, I>(
             let front = Arc::clone(&front);
             async move {
                 let head_only = request.method() == Method::HEAD;
-                let reply = front.answer(request, peer.ip(), tls).await;
+                let reply = match role {
+                    Role::Serve => front.answer(request, peer.ip(), tls).await,
+                    Role::Refuse => front.refuse_connection(request).await,
+                };
                 Ok::<_, Infallible>(if head_only { without_body(reply) } else { reply })
             }
         })

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, Version};
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderValue, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::body::{Body, Incoming};
@@ -23,6 +24,8 @@ const REQUEST_OVERHEAD_BYTES: u64 = 4 << 10;
 /// Of a body that is refused so much is read and thrown away, so that a client that writes before it reads
 /// learns the reason. It takes no memory.
 const DRAIN_BYTES_MAX: u64 = 4 * BODY_BYTES_MAX as u64;
+/// Connections over the limit that are told so at one time; more are closed without a word.
+const REFUSED_CONNECTIONS_MAX: usize = 64;
 /// Scrapers are few.
 const METRICS_CONNECTIONS_MAX: usize = 64;
 /// Scrapes have no bodies.
@@ -64,6 +67,7 @@ pub struct Front<S> {
     service: Arc<S>,
     health: Arc<Health>,
     connections: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
     inflight: Arc<InflightBytes>,
     trusted_proxies: Vec<ProxyNetwork>,
 }
@@ -75,6 +79,7 @@ impl<S: Service> Front<S> {
             service,
             health,
             connections: Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS_MAX)),
             inflight: InflightBytes::new(limits.memory_inflight.bytes()),
             trusted_proxies: limits.trusted_proxies,
         })
@@ -87,6 +92,22 @@ impl<S: Service> Front<S> {
 
     pub(super) fn connections(&self) -> &Arc<Semaphore> {
         &self.connections
+    }
+
+    /// Places for connections over the limit, which only learn why they are refused.
+    pub(super) fn refusals(&self) -> &Arc<Semaphore> {
+        &self.refusals
+    }
+
+    /// Answers a request on a connection over the limit. Health is told all the same: a broker with many clients is not
+    /// a broken one.
+    pub(super) async fn refuse_connection(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        if let Some(mut answer) = self.health.answer(&head.method, head.uri.path()) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return answer;
+        }
+        refuse(Refusal::TooManyConnections, &head.headers, head.version, Some(body)).await
     }
 
     pub(super) async fn answer(

@@ -11,6 +11,8 @@ use http_body_util::Full;
 pub(super) enum Refusal {
     /// The byte budget is spent: 503, to be tried again.
     Overloaded,
+    /// As many connections are open as may be: 503, to be tried again on another one.
+    TooManyConnections,
     /// The body is larger than the listener reads: 413.
     BodyTooLarge,
     /// The body did not come in time: 408.
@@ -24,6 +26,7 @@ impl Refusal {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Overloaded => "overloaded",
+            Self::TooManyConnections => "too_many_connections",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
         }
@@ -38,6 +41,13 @@ impl Refusal {
                 "com.amazon.coral.service#ServiceUnavailableException",
                 "Receiver",
                 "The server is working on as many bytes as it may. Try again.",
+            ),
+            Self::TooManyConnections => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "com.amazon.coral.service#ServiceUnavailableException",
+                "Receiver",
+                "The server has as many open connections as limits.connections allows. Try again.",
             ),
             Self::BodyTooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -81,10 +91,10 @@ impl Refusal {
         if let Ok(query_error) = HeaderValue::try_from(format!("{code};{fault}")) {
             fields.insert("x-amzn-query-error", query_error);
         }
-        if self == Self::Overloaded {
+        if matches!(self, Self::Overloaded | Self::TooManyConnections) {
             fields.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
-        if !drained && version < Version::HTTP_2 {
+        if (!drained || self == Self::TooManyConnections) && version < Version::HTTP_2 {
             fields.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

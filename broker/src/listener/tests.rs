@@ -154,15 +154,21 @@ async fn a_long_poll_is_dropped_when_its_client_goes() {
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_closed_at_once() {
+async fn a_connection_over_the_limit_is_told_so_and_let_go() {
     let running = start(FrontLimits { connections: 1, ..limits() }, None).await;
     let mut first = TcpStream::connect(running.address).await.unwrap();
     first.write_all(&post("/wait", "")).await.unwrap();
     until("the poll", || running.service.waiting.load(Ordering::SeqCst) == 1).await;
-    let mut second = TcpStream::connect(running.address).await.unwrap();
-    let mut byte = [0];
-    let closed = tokio::time::timeout(Duration::from_secs(2), second.read(&mut byte)).await.unwrap();
-    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    let mut keep_alive = post("/", "body");
+    let close = b"connection: close\r\n";
+    let at = keep_alive.windows(close.len()).position(|window| window == close).unwrap();
+    keep_alive.drain(at..at + close.len());
+    let reply = exchange(running.address, &keep_alive).await;
+    assert!(reply.starts_with("HTTP/1.1 503") && reply.contains("limits.connections"), "{reply}");
+    assert!(reply.to_lowercase().contains("retry-after: 1"), "{reply}");
+    running.health.set_ready(true);
+    let ask = b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert!(exchange(running.address, ask).await.starts_with("HTTP/1.1 200"));
     drop(first);
     until("its end", || running.service.waiting.load(Ordering::SeqCst) == 0).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
