@@ -3,7 +3,8 @@
 #   bench/run.sh [SCENARIO ...]        names of files in bench/scenarios without .sh; default: all
 # Environment: BENCH_DIR (where data lies, default a new directory under ${TMPDIR:-/tmp}),
 #   BENCH_SECONDS (length of a timed row, 10), BENCH_BACKLOG (messages of the backlog row, 1000000),
-#   BENCH_POLLERS (1000), BENCH_RESULTS (bench/results).
+#   BENCH_POLLERS (1000), BENCH_DEPTH and BENCH_INTERLEAVED (messages of the deep queues, 10000000: 16 and 8 GB of disk),
+#   BENCH_RESULTS (bench/results).
 # Results are JSON files, one a row, with the machine, disk, commit and settings they were measured with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,8 +25,8 @@ ulimit -n "$(ulimit -Hn)"
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 broker_pid=
-start_broker() { # [DATA_DIR]: a fresh broker, so that rows do not lean on each other
-  local home=$1
+start_broker() { # HOME [STORAGE_SETTINGS]: a fresh broker, so that rows do not lean on each other
+  local home=$1 storage=${2:-}
   mkdir -p "$home"
   https=$(port) http=$(port) metrics=$(port)
   cat >"$home/sealq.toml" <<TOML
@@ -35,6 +36,8 @@ secrets_dir = "$home/secrets"
 https   = "127.0.0.1:$https"
 http    = "127.0.0.1:$http"
 metrics = "127.0.0.1:$metrics"
+[storage]
+$storage
 TOML
   "$sealq" serve --config "$home/sealq.toml" 2>"$home/broker.log" >&2 &
   broker_pid=$!
@@ -54,6 +57,41 @@ stop_broker() {
   broker_pid=
 }
 trap 'stop_broker; [ -n "${BENCH_DIR:-}" ] || rm -rf "$dir"' EXIT
+
+kill_broker() { # as a crash would
+  kill -9 "$broker_pid"
+  wait "$broker_pid" 2>/dev/null || true
+  broker_pid=
+}
+
+ready_ms() { sed -n 's/^ready in \([0-9]*\) ms.*/\1/p' "$home/broker.log" | tail -n 1; }
+
+log_bytes() { du -s --block-size=1 "$home/data/log" | cut -f 1; }
+
+metric() { # NAME: the sum of its series
+  python3 -c '
+import sys, urllib.request
+text = urllib.request.urlopen(sys.argv[1]).read().decode()
+print(int(sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sys.argv[2] + "{"))))
+' "http://127.0.0.1:$metrics/metrics" "$1"
+}
+
+memory() { # RESULT_NAME: anonymous memory of the broker after that row, MiB
+  python3 -c '
+import json, sys
+print(json.load(open(sys.argv[1]))["broker"]["after"]["anonymous_bytes"] >> 20)' "$results/$1.json"
+}
+
+note() { # RESULT_NAME LINE ...: what is no row of the generator
+  local file=$results/$1.txt
+  shift
+  printf '%s\n' "$@" | tee "$file" >&2
+}
+
+has_room() { # GIGABYTES: free on the disk that data lies on
+  local free=$(( $(df --output=avail -B 1G "$dir" | tail -n 1) ))
+  [ "$free" -ge "$1" ] || { echo "left out: needs $1 GB of disk, $free are free" >&2; return 1; }
+}
 
 common() { # HOME: what every run of the generator gets
   printf '%s\n' --ca-file "$1/secrets/tls/ca.pem" --credentials-file "$1/secrets/credentials" \

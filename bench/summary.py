@@ -40,11 +40,14 @@ def main():
         if result["kind"] == "load":
             for row in load_rows(result):
                 print("| " + " | ".join(row) + " |")
+    for path in sorted(directory.glob("*.txt")):
+        print(f"\n{path.stem}:\n{path.read_text().rstrip()}")
     for result in results:
         report = result.get("report", {})
         if result["kind"] == "idle":
             print(
-                f"\n{result['name']}: {report['pollers']} pollers, {report['broker_cpu_percent']:.2f} % of a core, "
+                f"\n{result['name']}: {report['pollers']} {'connections' if report.get('silent') else 'pollers'}, "
+                f"{report['broker_cpu_percent']:.2f} % of a core, "
                 f"{report['after']['rss_bytes'] / 2**20:,.0f} MiB resident"
             )
         if result["kind"] == "fsync-probe":

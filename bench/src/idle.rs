@@ -1,4 +1,4 @@
-//! Many clients that wait in long polls: what does a broker cost while nothing happens?
+//! Many clients that wait in long polls, or only hold a connection: what does a broker cost while nothing happens?
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,13 @@ const OPENING_AT_ONCE: usize = 32;
 #[derive(Debug, Serialize)]
 pub(crate) struct IdleReport {
     pub(crate) pollers: usize,
+    /// Queues that they poll, each one of them.
+    pub(crate) queues: usize,
+    /// They hold their connection and ask nothing.
+    pub(crate) silent: bool,
     pub(crate) seconds: f64,
+    /// What the broker used before the first of them connected.
+    pub(crate) unconnected: Usage,
     /// Processor time of the broker in that time, seconds.
     pub(crate) broker_cpu_seconds: f64,
     /// The same as a share of one core, per cent.
@@ -32,21 +38,23 @@ pub(crate) struct IdleReport {
     pub(crate) after: Usage,
 }
 
-/// Opens `pollers` connections that poll without pause, and samples the broker for `seconds`.
+/// Opens `pollers` connections that poll without pause, or are `silent`, and samples the broker for `seconds`.
 pub(crate) fn run(
     target: &Arc<Target>,
     pollers: usize,
+    silent: bool,
     seconds: f64,
     pid: u32,
 ) -> Result<IdleReport, BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let unconnected = Usage::of(pid)?;
     runtime.block_on(async {
         let opening = Arc::new(tokio::sync::Semaphore::new(OPENING_AT_ONCE));
         let (opened_sender, mut opened) =
             tokio::sync::mpsc::channel::<Result<(), BenchError>>(pollers.max(1));
         let counts = Arc::new(Counts::default());
         let mut tasks = Vec::new();
-        for _ in 0..pollers {
+        for index in 0..pollers {
             let (target, opening, counts) = (target.clone(), opening.clone(), counts.clone());
             let opened = opened_sender.clone();
             tasks.push(tokio::spawn(async move {
@@ -55,9 +63,14 @@ pub(crate) fn run(
                 let result = connection.open().await;
                 drop(permit);
                 let is_open = result.is_ok();
-                if opened.send(result).await.is_ok() && is_open {
-                    poll(&target, connection, &counts).await;
+                if opened.send(result).await.is_err() || !is_open {
+                    return;
                 }
+                if silent {
+                    // Its place is kept until the task is ended.
+                    std::future::pending::<()>().await;
+                }
+                poll(&target, index, connection, &counts).await;
             }));
         }
         for _ in 0..pollers {
@@ -72,7 +85,10 @@ pub(crate) fn run(
         let read = |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::Relaxed);
         Ok(IdleReport {
             pollers,
+            queues: target.queues.len(),
+            silent,
             seconds,
+            unconnected,
             broker_cpu_seconds,
             broker_cpu_percent: (broker_cpu_seconds / seconds * 10_000.0).round() / 100.0,
             replies: read(&counts.replies),
@@ -89,9 +105,9 @@ struct Counts {
     failures: std::sync::atomic::AtomicU64,
 }
 
-async fn poll(target: &Target, mut connection: Connection, counts: &Counts) {
+async fn poll(target: &Target, index: usize, mut connection: Connection, counts: &Counts) {
     let mut signer = target.signer();
-    let receive = target.queue.receive(1, WAIT_SECONDS);
+    let receive = target.queues[index % target.queues.len()].receive(1, WAIT_SECONDS);
     loop {
         connection.request.clear();
         signer.write_request("AmazonSQS.ReceiveMessage", &receive, &mut connection.request);

@@ -14,7 +14,7 @@ use crate::connection::{Connection, Endpoint};
 use crate::credentials::Credentials;
 use crate::error::BenchError;
 use crate::latency::{Latencies, Percentiles};
-use crate::request::{self, Queue};
+use crate::request::{self, Groups, Queue};
 use crate::signer::{Payload, Signer};
 
 /// Pause after a failed request, so that a broker that refuses everything is not spun upon.
@@ -52,8 +52,12 @@ pub(crate) struct LoadSettings {
     pub(crate) rate: Option<f64>,
     /// WaitTimeSeconds of receives.
     pub(crate) wait_seconds: u64,
-    /// A receiver ends at its first empty reply.
+    /// A receiver ends when every queue in turn was empty.
     pub(crate) until_empty: bool,
+    /// Receivers leave what they receive in flight.
+    pub(crate) keep: bool,
+    /// Groups of FIFO messages; none: the queues are standard ones.
+    pub(crate) groups: Option<Groups>,
 }
 
 /// Where and as whom to run.
@@ -61,7 +65,8 @@ pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) region: String,
-    pub(crate) queue: Queue,
+    /// At least one; requests go round them.
+    pub(crate) queues: Vec<Queue>,
 }
 
 impl Target {
@@ -97,6 +102,8 @@ pub(crate) struct LoadReport {
 #[derive(Default)]
 pub(crate) struct Progress {
     claimed: AtomicU64,
+    /// FIFO messages made so far.
+    numbered: AtomicU64,
     pub(crate) done: AtomicU64,
 }
 
@@ -123,7 +130,8 @@ pub(crate) fn run(
     settings: &LoadSettings,
     progress: &Arc<Progress>,
 ) -> Result<LoadReport, BenchError> {
-    let sends = Arc::new(target.queue.sends(settings.batch, settings.body_bytes));
+    let sends = |queue: &Queue| queue.sends(settings.batch, settings.body_bytes, target.queues.len());
+    let sends = Arc::new(target.queues.iter().map(sends).collect::<Vec<_>>());
     let threads = settings.threads.clamp(1, settings.connections.max(1));
     let (ready_sender, ready) = mpsc::channel();
     let mut handles = Vec::new();
@@ -185,7 +193,8 @@ struct Worker {
     target: Arc<Target>,
     settings: LoadSettings,
     progress: Arc<Progress>,
-    sends: Arc<Vec<Payload>>,
+    /// By queue.
+    sends: Arc<Vec<Vec<Payload>>>,
 }
 
 impl Worker {
@@ -210,9 +219,14 @@ impl Worker {
 
     async fn send(&mut self, start: Instant, tally: &mut Tally) {
         let batch = self.settings.batch;
-        let target = request::send_target(batch);
+        let target = if self.settings.groups.is_some() {
+            "AmazonSQS.SendMessageBatch"
+        } else {
+            request::send_target(batch)
+        };
         let mut schedule = Schedule::new(start, &self.settings, self.index);
-        let mut variant = self.index;
+        let body = request::message_body(self.index as u64 + 1, self.settings.body_bytes);
+        let mut turn = self.index;
         while !self.is_over(start) {
             if let Some(total) = self.settings.messages
                 && self.progress.claimed.fetch_add(batch as u64, Ordering::Relaxed) >= total
@@ -220,9 +234,18 @@ impl Worker {
                 break;
             }
             let intended = schedule.next().await;
-            variant = (variant + 1) % self.sends.len();
+            turn += self.settings.connections;
+            let queue = turn % self.sends.len();
             self.connection.request.clear();
-            self.signer.write_request(target, &self.sends[variant], &mut self.connection.request);
+            if let Some(groups) = &self.settings.groups {
+                let first = self.progress.numbered.fetch_add(batch as u64, Ordering::Relaxed);
+                let payload = self.target.queues[queue].fifo_send(first, batch, &body, groups);
+                self.signer.write_request(target, &payload, &mut self.connection.request);
+            } else {
+                let variants = &self.sends[queue];
+                let variant = turn / self.settings.connections % variants.len();
+                self.signer.write_request(target, &variants[variant], &mut self.connection.request);
+            }
             match self.connection.exchange().await {
                 Ok(reply) if reply.status == 200 && request::sent_count(reply.body) == batch => {
                     tally.send.record(intended, batch as u64);
@@ -239,7 +262,10 @@ impl Worker {
     }
 
     async fn receive(&mut self, start: Instant, tally: &mut Tally) {
-        let receive = self.target.queue.receive(self.settings.batch, self.settings.wait_seconds);
+        let (batch, wait_seconds) = (self.settings.batch, self.settings.wait_seconds);
+        let receives: Vec<_> =
+            self.target.queues.iter().map(|queue| queue.receive(batch, wait_seconds)).collect();
+        let (mut turn, mut empty_in_a_row) = (self.index, 0);
         while !self.is_over(start) {
             if let Some(total) = self.settings.messages
                 && self.settings.mode == Mode::Receive
@@ -248,7 +274,13 @@ impl Worker {
                 break;
             }
             self.connection.request.clear();
-            self.signer.write_request("AmazonSQS.ReceiveMessage", &receive, &mut self.connection.request);
+            turn += self.settings.connections;
+            let queue = turn % receives.len();
+            self.signer.write_request(
+                "AmazonSQS.ReceiveMessage",
+                &receives[queue],
+                &mut self.connection.request,
+            );
             let asked = Instant::now();
             let handles = match self.connection.exchange().await {
                 Ok(reply) if reply.status == 200 => request::receipt_handles(reply.body),
@@ -264,18 +296,25 @@ impl Worker {
             };
             if handles.is_empty() {
                 tally.empty_receives += 1;
-                if self.settings.until_empty {
+                empty_in_a_row += 1;
+                if self.settings.until_empty && empty_in_a_row >= receives.len() {
                     break;
                 }
                 continue;
             }
+            empty_in_a_row = 0;
             tally.receive.record(asked, handles.len() as u64);
-            self.delete(&handles, tally).await;
+            if self.settings.keep {
+                tally.last_success = Some(Instant::now());
+                self.progress.done.fetch_add(handles.len() as u64, Ordering::Relaxed);
+            } else {
+                self.delete(queue, &handles, tally).await;
+            }
         }
     }
 
-    async fn delete(&mut self, handles: &[String], tally: &mut Tally) {
-        let (target, payload) = self.target.queue.delete(handles);
+    async fn delete(&mut self, queue: usize, handles: &[String], tally: &mut Tally) {
+        let (target, payload) = self.target.queues[queue].delete(handles);
         self.connection.request.clear();
         self.signer.write_request(target, &payload, &mut self.connection.request);
         let asked = Instant::now();
@@ -428,6 +467,8 @@ mod tests {
             rate,
             wait_seconds: 0,
             until_empty: false,
+            keep: false,
+            groups: None,
         }
     }
 

@@ -24,13 +24,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
-use crate::connection::Endpoint;
+use crate::connection::{Connection, Endpoint};
 use crate::credentials::Credentials;
 use crate::error::BenchError;
 use crate::load::{LoadReport, LoadSettings, Mode, Progress, Target};
 use crate::machine::{Machine, Source};
 use crate::process::Usage;
-use crate::request::Queue;
+use crate::request::{Groups, Queue};
 use crate::signer::Signer;
 
 /// How often the progress bar is drawn.
@@ -55,6 +55,8 @@ enum Command {
     Load(LoadArgs),
     /// Holds many long polls open and reports what the broker uses meanwhile.
     Idle(IdleArgs),
+    /// Purges the queues.
+    Purge(TargetArgs),
     /// Measures how long a durable write takes on a directory's disk.
     FsyncProbe(ProbeArgs),
 }
@@ -76,6 +78,9 @@ struct TargetArgs {
     region: String,
     #[arg(long)]
     queue: String,
+    /// Go round so many queues, called QUEUE-0, QUEUE-1 and so on.
+    #[arg(long)]
+    queues: Option<usize>,
     /// Make the queue; without it, it must be there.
     #[arg(long)]
     create: bool,
@@ -131,9 +136,18 @@ struct LoadArgs {
     /// WaitTimeSeconds of receives.
     #[arg(long, default_value_t = 1)]
     wait_seconds: u64,
-    /// A receiver ends at its first empty reply.
+    /// A receiver ends when every queue in turn was empty.
     #[arg(long)]
     until_empty: bool,
+    /// Receivers delete nothing.
+    #[arg(long)]
+    keep: bool,
+    /// Send to FIFO queues, in so many message groups.
+    #[arg(long)]
+    groups: Option<u64>,
+    /// What the names of the groups start with.
+    #[arg(long, default_value = "group")]
+    group_prefix: String,
 }
 
 #[derive(Args)]
@@ -144,6 +158,9 @@ struct IdleArgs {
     result: ResultArgs,
     #[arg(long, default_value_t = 1000)]
     pollers: usize,
+    /// Only hold the connections: ask nothing.
+    #[arg(long)]
+    silent: bool,
     #[arg(long, default_value_t = 30.0)]
     seconds: f64,
 }
@@ -171,6 +188,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Load(args) => run_load(args),
         Command::Idle(args) => run_idle(args),
+        Command::Purge(args) => run_purge(&args),
         Command::FsyncProbe(args) => run_probe(args),
     };
     match outcome {
@@ -194,6 +212,12 @@ fn run_load(args: LoadArgs) -> Result<(), BenchError> {
         rate: args.rate,
         wait_seconds: args.wait_seconds,
         until_empty: args.until_empty,
+        keep: args.keep,
+        groups: args.groups.map(|count| Groups {
+            count,
+            prefix: args.group_prefix.clone(),
+            run: jiff::Timestamp::now().as_nanosecond().to_string(),
+        }),
     };
     let target = target(&args.target)?;
     let broker_before = args.result.broker_pid.map(Usage::of).transpose()?;
@@ -248,7 +272,7 @@ fn run_idle(args: IdleArgs) -> Result<(), BenchError> {
     };
     raise_file_limit();
     let target = target(&args.target)?;
-    let report = idle::run(&target, args.pollers, args.seconds, pid)?;
+    let report = idle::run(&target, args.pollers, args.silent, args.seconds, pid)?;
     say(&format!(
         "{}: {} pollers for {} s: {:.2} % of a core, {} MiB resident, {} replies, {} failures",
         args.result.name,
@@ -274,20 +298,49 @@ fn run_idle(args: IdleArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
+fn run_purge(args: &TargetArgs) -> Result<(), BenchError> {
+    let target = target(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut signer, mut connection) = (target.signer(), Connection::new(target.endpoint.clone()));
+        for queue in &target.queues {
+            connection.request.clear();
+            signer.write_request("AmazonSQS.PurgeQueue", &queue.purge(), &mut connection.request);
+            let reply = connection.exchange().await?;
+            if reply.status != 200 {
+                let body = String::from_utf8_lossy(reply.body).into_owned();
+                return Err(BenchError::Refused { action: "PurgeQueue", status: reply.status, body });
+            }
+        }
+        Ok(())
+    })
+}
+
 fn run_probe(args: ProbeArgs) -> Result<(), BenchError> {
     let rows = fsync_probe::probe(&args.dir, args.seconds)?;
     write_result(&args.name, "fsync-probe", Some(&args.dir), json!({ "rows": rows }), args.json.as_deref())
 }
 
-/// Reads keys and certificates, and finds or makes the queue.
+/// Reads keys and certificates, and finds or makes the queues.
 fn target(args: &TargetArgs) -> Result<Arc<Target>, BenchError> {
     let endpoint = Endpoint::new(&args.endpoint, args.ca_file.as_deref())?;
     let credentials = Arc::new(Credentials::load(&args.credentials_file, &args.profile)?);
     let mut signer = Signer::new(&credentials, &args.region, &endpoint.authority);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let find = Queue::find(&endpoint, &mut signer, &args.queue, args.create, &args.attributes);
-    let queue = runtime.block_on(find)?;
-    Ok(Arc::new(Target { endpoint, credentials, region: args.region.clone(), queue }))
+    let names = match args.queues {
+        None => vec![args.queue.clone()],
+        Some(count) => (0..count.max(1)).map(|number| format!("{}-{number}", args.queue)).collect(),
+    };
+    let queues = runtime.block_on(async {
+        let mut connection = Connection::new(endpoint.clone());
+        let mut queues = Vec::with_capacity(names.len());
+        for name in &names {
+            queues
+                .push(Queue::find(&mut connection, &mut signer, name, args.create, &args.attributes).await?);
+        }
+        Ok::<_, BenchError>(queues)
+    })?;
+    Ok(Arc::new(Target { endpoint, credentials, region: args.region.clone(), queues }))
 }
 
 /// Thousands of connections need as many descriptors; the soft limit may go up to the hard one.

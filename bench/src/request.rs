@@ -5,12 +5,23 @@
 
 use serde_json::json;
 
-use crate::connection::{Connection, Endpoint};
+use crate::connection::Connection;
 use crate::error::BenchError;
 use crate::signer::{Payload, Signer};
 
 /// Different bodies made for one run; requests go round them.
 const BODY_VARIANTS: u64 = 16;
+
+/// The message groups of a run against a FIFO queue.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct Groups {
+    pub(crate) count: u64,
+    /// In front of each group's number.
+    pub(crate) prefix: String,
+    /// Tells the deduplication ids of runs apart.
+    #[serde(skip)]
+    pub(crate) run: String,
+}
 
 /// What the send and receive loops of one queue need.
 pub(crate) struct Queue {
@@ -20,7 +31,7 @@ pub(crate) struct Queue {
 impl Queue {
     /// Finds the queue, or makes it with `attributes` when `create` is set.
     pub(crate) async fn find(
-        endpoint: &Endpoint,
+        connection: &mut Connection,
         signer: &mut Signer,
         name: &str,
         create: bool,
@@ -34,7 +45,7 @@ impl Queue {
         } else {
             ("GetQueueUrl", "AmazonSQS.GetQueueUrl", json!({ "QueueName": name }))
         };
-        let mut connection = Connection::new(endpoint.clone());
+        connection.request.clear();
         let payload = Payload::new(body.to_string().into_bytes());
         signer.write_request(target, &payload, &mut connection.request);
         let reply = connection.exchange().await?;
@@ -48,8 +59,11 @@ impl Queue {
     }
 
     /// Bodies of SendMessage (`batch` 1) or SendMessageBatch requests, each message `body_bytes` long.
-    pub(crate) fn sends(&self, batch: usize, body_bytes: usize) -> Vec<Payload> {
-        (0..BODY_VARIANTS).map(|variant| Payload::new(self.send(variant, batch, body_bytes))).collect()
+    /// Fewer of them when there are many queues.
+    pub(crate) fn sends(&self, batch: usize, body_bytes: usize, queues: usize) -> Vec<Payload> {
+        (0..BODY_VARIANTS.div_ceil(queues as u64))
+            .map(|variant| Payload::new(self.send(variant, batch, body_bytes)))
+            .collect()
     }
 
     fn send(&self, variant: u64, batch: usize, body_bytes: usize) -> Vec<u8> {
@@ -63,6 +77,27 @@ impl Queue {
             json!({ "QueueUrl": self.url, "Entries": entries })
         };
         request.to_string().into_bytes()
+    }
+
+    /// Body of a SendMessageBatch to a FIFO queue: messages `first` and on, dealt to the groups in turn. No two numbers of
+    /// one run are duplicates of each other.
+    pub(crate) fn fifo_send(&self, first: u64, batch: usize, body: &str, groups: &Groups) -> Payload {
+        let entries: Vec<_> = (first..first + batch as u64)
+            .map(|number| {
+                json!({
+                    "Id": (number - first).to_string(),
+                    "MessageBody": body,
+                    "MessageGroupId": format!("{}-{}", groups.prefix, number % groups.count.max(1)),
+                    "MessageDeduplicationId": format!("{}-{number}", groups.run),
+                })
+            })
+            .collect();
+        Payload::new(json!({ "QueueUrl": self.url, "Entries": entries }).to_string().into_bytes())
+    }
+
+    /// Body of a PurgeQueue.
+    pub(crate) fn purge(&self) -> Payload {
+        Payload::new(json!({ "QueueUrl": self.url }).to_string().into_bytes())
     }
 
     /// Body of a ReceiveMessage for up to `batch` messages that waits up to `wait_seconds`.
@@ -97,8 +132,8 @@ pub(crate) fn send_target(batch: usize) -> &'static str {
     if batch == 1 { "AmazonSQS.SendMessage" } else { "AmazonSQS.SendMessageBatch" }
 }
 
-/// Printable text that does not compress: letters and digits from a small generator.
-fn message_body(seed: u64, bytes: usize) -> String {
+/// Printable text of `bytes` bytes that does not compress: letters and digits from a small generator.
+pub(crate) fn message_body(seed: u64, bytes: usize) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut letter = || {
@@ -182,9 +217,19 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_a_fifo_send_are_dealt_to_the_groups_in_turn() {
+        let queue = Queue { url: "http://localhost/000000000000/q.fifo".into() };
+        let groups = Groups { count: 3, prefix: "g".into(), run: "r".into() };
+        let payload = queue.fifo_send(7, 2, "body", &groups);
+        let parsed: serde_json::Value = serde_json::from_slice(&payload.bytes).unwrap();
+        assert_eq!(parsed["Entries"][1]["MessageGroupId"], "g-2");
+        assert_eq!(parsed["Entries"][1]["MessageDeduplicationId"], "r-8");
+    }
+
+    #[test]
     fn bodies_have_the_length_asked_for_and_differ() {
         let queue = Queue { url: "http://localhost/000000000000/q".into() };
-        let sends = queue.sends(10, 1024);
+        let sends = queue.sends(10, 1024, 1);
         let parsed: serde_json::Value = serde_json::from_slice(&sends[0].bytes).unwrap();
         let entries = parsed["Entries"].as_array().unwrap();
         assert_eq!(entries.len(), 10);
