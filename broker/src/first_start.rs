@@ -121,7 +121,10 @@ pub enum FirstStartError {
 impl FirstStartError {
     /// Whether the data cannot be opened safely (exit 3), as opposed to a setting that must change (exit 2).
     pub fn is_about_data(&self) -> bool {
-        matches!(self, Self::RootKeyGone { .. } | Self::RootKey { .. })
+        match self {
+            Self::RootKey { source, .. } => !matches!(source, RootFileError::PassphraseShort { .. }),
+            other => matches!(other, Self::RootKeyGone { .. }),
+        }
     }
 }
 

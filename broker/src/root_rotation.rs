@@ -168,3 +168,111 @@ impl RootRotation {
         self.audit.write(event).await.map_err(RotationError::NotAudited)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sealq_crypto::key_store::KeyStore;
+    use sealq_storage::{IoChoice, Log, LogOptions};
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::first_start::root_key_file::RootKeys;
+    use crate::first_start::secret_file;
+    use crate::shard::Shard;
+
+    struct Bench {
+        config: Config,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (data_dir, secrets_dir) = (folder.path().join("d"), folder.path().join("s"));
+            std::fs::create_dir(&secrets_dir).unwrap();
+            Self { config: Config { data_dir, secrets_dir, ..Config::default() }, _folder: folder }
+        }
+
+        fn file(&self) -> RootKeyFile {
+            RootKeyFile::of(&self.config).unwrap()
+        }
+
+        /// As a start does it: everything opens, or this panics.
+        async fn start(&self) -> (RootRotation, Shard) {
+            let RootKeys { current, previous } = self.file().open_or_make(&self.config.data_dir).unwrap();
+            let options = LogOptions {
+                dir: self.config.data_dir.clone(),
+                segment_bytes: 4 << 20,
+                io: IoChoice::Threads,
+                free_space_min_bytes: 0,
+                ..LogOptions::default()
+            };
+            let (log, _) = Log::open(options).unwrap();
+            let loaded = {
+                let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
+                KeyStore::load(current, previous.as_ref(), entries, &mut SystemEntropy).unwrap()
+            };
+            let engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
+            let shard = Shard::start(log, engine, Clock::system()).unwrap();
+            let keys = Arc::new(KeyControl::new(loaded.store, shard.handle()));
+            keys.mutate(|_| Ok(loaded.pending)).await.unwrap();
+            let audit = AuditLog::open(&self.config.audit_file(), 1 << 20).unwrap();
+            let rotation = RootRotation::new(&self.config, keys, self.file(), audit, Clock::system());
+            rotation.settle(previous.as_ref()).await.unwrap();
+            (rotation, shard)
+        }
+
+        fn rotations(&self) -> usize {
+            std::fs::read_to_string(self.config.audit_file()).unwrap().matches("RotateRootKey").count()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_came_no_further_than_the_file_is_ended_by_the_next() {
+        let bench = Bench::new();
+        let (rotation, shard) = bench.start().await;
+        let in_use = bench.file().open().unwrap().current;
+        let first = bench.file().replace(&in_use, Protection::AsBefore).unwrap();
+        let rotated = rotation.rotate(Protection::AsBefore, "test").await.unwrap();
+        assert_eq!(rotated.previous, first.fingerprint());
+        assert_eq!(bench.file().open().unwrap().current.fingerprint(), rotated.current);
+        assert!(!bench.file().previous_path().exists());
+        assert_eq!(bench.rotations(), 2, "both changes are recorded");
+        shard.stop();
+        let (again, shard) = bench.start().await;
+        assert_eq!(again.keys.read().root_fingerprint(), rotated.current);
+        shard.stop();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_stored_is_ended_by_the_next_start() {
+        let bench = Bench::new();
+        let (rotation, shard) = bench.start().await;
+        let before = rotation.keys.read().root_fingerprint();
+        shard.stop();
+        let error = rotation.rotate(Protection::AsBefore, "test").await.unwrap_err();
+        assert!(matches!(error, RotationError::NotStored(_)), "{error}");
+        assert!(bench.file().previous_path().exists());
+        let (again, shard) = bench.start().await;
+        let now = again.keys.read().root_fingerprint();
+        assert!(now != before && !bench.file().previous_path().exists());
+        assert_eq!(bench.rotations(), 1);
+        shard.stop();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_somebody_changed_is_left_alone() {
+        let bench = Bench::new();
+        let (rotation, shard) = bench.start().await;
+        let path = bench.config.root_key_file();
+        let kept = std::fs::read(&path).unwrap();
+        let other = sealq_crypto::root_key::RootFile::generate(&mut SystemEntropy).unwrap();
+        secret_file::write(&path, &other).unwrap();
+        let error = rotation.rotate(Protection::AsBefore, "test").await.unwrap_err();
+        assert!(matches!(error, RotationError::OtherFile { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), *other);
+        secret_file::write(&path, &kept).unwrap();
+        rotation.rotate(Protection::AsBefore, "test").await.unwrap();
+        shard.stop();
+    }
+}

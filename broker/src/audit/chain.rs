@@ -143,7 +143,11 @@ impl Chain {
         while Path::new(&name).exists() {
             name.push("+");
         }
-        std::fs::rename(&self.path, &name).map_err(|source| self.failed(source))?;
+        match std::fs::rename(&self.path, &name) {
+            // Somebody moved the file away: it is turned over already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(|source| self.failed(source))?,
+        }
         match create(&self.path) {
             Ok(file) => self.file = file,
             Err(source) => {

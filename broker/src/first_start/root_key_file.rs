@@ -155,12 +155,14 @@ impl RootKeyFile {
         Ok(self.parse()?.needs_passphrase())
     }
 
-    /// Removes the root key before this one: everything is sealed under this one (step 4 of the module).
+    /// Removes the root key before this one, and what a crash left of either file: everything is sealed under this one
+    /// (step 4 of the module).
     ///
     /// # Errors
     /// [`FirstStartError::File`]
     pub fn forget_previous(&self) -> Result<(), FirstStartError> {
-        Ok(secret_file::remove(&self.previous_path())?)
+        secret_file::remove(&self.previous_path())?;
+        Ok(secret_file::remove_leftovers(&self.path)?)
     }
 
     fn parse(&self) -> Result<RootFile, FirstStartError> {

@@ -13,6 +13,8 @@ pub const SECRET_FILE_MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 /// The same for a credential: systemd admits the service's user by an access list, which shows as a right of the group.
 const OTHERS_OF_A_CREDENTIAL: u32 = 0o037;
+/// Ends the name of a file that is being written.
+const FRESH_SUFFIX: &str = ".new";
 /// Larger files are no secrets of ours.
 const SECRET_FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -65,7 +67,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Secret
 /// [`SecretFileError::Io`]
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), SecretFileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{}{FRESH_SUFFIX}", std::process::id()));
     let fresh = folder_of(path).join(name);
     let written = write_fresh(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, path));
     if let Err(source) = written {
@@ -109,6 +111,24 @@ pub fn remove(path: &Path) -> Result<(), SecretFileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed("remove", path)(error)),
     }
+}
+
+/// Removes what crashed processes left of writes of `path`, and of files named after it, for good.
+///
+/// # Errors
+/// [`SecretFileError::Io`]
+pub fn remove_leftovers(path: &Path) -> Result<(), SecretFileError> {
+    let folder = folder_of(path);
+    let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    for entry in std::fs::read_dir(folder).map_err(failed("list", folder))? {
+        let entry = entry.map_err(failed("list", folder))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&prefix) && name.ends_with(FRESH_SUFFIX) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The error of a secret that has to be there and is not.
@@ -195,6 +215,18 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_crashed_writes_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["s", "s.1.new", "s.previous.2.new", "s.previous", "other.3.new"];
+        for name in names {
+            write(&folder.path().join(name), b"one").unwrap();
+        }
+        remove_leftovers(&folder.path().join("s")).unwrap();
+        let left = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [true, false, false, true, true]);
     }
 
     #[test]

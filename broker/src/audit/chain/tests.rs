@@ -139,3 +139,15 @@ fn a_full_disk_leaves_no_half_line_in_the_chain() {
     append(&mut chain, "Two");
     assert_eq!(sound(&path), 2);
 }
+
+#[test]
+fn a_file_that_somebody_moved_away_does_not_end_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let mut chain = Chain::open(&path, 1).unwrap();
+    append(&mut chain, "One");
+    std::fs::rename(&path, folder.path().join("audit.jsonl.0-moved")).unwrap();
+    append(&mut chain, "Two");
+    append(&mut chain, "Three");
+    assert_eq!((sound(&path), files(&path).unwrap().len()), (3, 3));
+}
