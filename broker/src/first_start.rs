@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sealq_config::{Config, Secret};
 use sealq_crypto::root_key::RootFileError;
+use sealq_storage::durable_directory;
 use zeroize::Zeroizing;
 
 use crate::tls;
@@ -273,18 +274,21 @@ impl SecretsDirectory {
     }
 }
 
+/// Afterwards its name is on disk, and so are those above it: a power cut that took the directory would take the root
+/// key, and with it every message.
 fn make_directory(path: &Path) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(SECRETS_DIR_MODE).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // What lies above is no secret: it gets the usual mode.
             if let Some(above) = path.parent() {
-                std::fs::create_dir_all(above)?;
+                durable_directory::make(above)?;
             }
-            std::fs::DirBuilder::new().mode(SECRETS_DIR_MODE).create(path)
+            std::fs::DirBuilder::new().mode(SECRETS_DIR_MODE).create(path)?;
         }
-        made => made,
+        made => made?,
     }
+    durable_directory::sync_name(path)
 }
 
 /// The names under which clients may reach this broker, beside loopback.

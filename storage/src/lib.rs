@@ -15,6 +15,7 @@ mod checkpoint;
 mod commit;
 mod compaction;
 pub mod disk;
+pub mod durable_directory;
 mod error;
 mod footer;
 mod frame;

@@ -28,7 +28,15 @@ impl Mapping {
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         // SAFETY: only sealed segments are mapped. The log never writes one again before it is retired, retires none
         // while a mapping of it is alive, and holds an exclusive lock on the directory against every other daemon.
-        let map = unsafe { memmap2::Mmap::map(file)? };
+        let map = unsafe { memmap2::Mmap::map(file) };
+        let map = match map {
+            // Filesystems in user space may refuse a shared map; of a file that nobody writes a private one is the same.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+                // SAFETY: as above.
+                unsafe { memmap2::MmapOptions::new().map_copy_read_only(file) }
+            }
+            map => map,
+        }?;
         Ok(Self(Source::Mapped(map)))
     }
 

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use sealq_storage::durable_directory;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -61,7 +62,7 @@ impl Chain {
     pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
         let io = |source| AuditError::Io { path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).map_err(io)?;
+            durable_directory::make(dir).map_err(io)?;
         }
         let mut last = None;
         for file in files(path).map_err(io)?.iter().rev() {
@@ -232,8 +233,7 @@ fn first_sequence(path: &Path) -> std::io::Result<Option<u64>> {
 /// Opens the file for appending, made if it is not there: its name is on disk before a record in it is.
 fn create(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
+    durable_directory::sync_name(path)?;
     Ok(file)
 }
 

@@ -4,6 +4,7 @@
 
 use super::{Disk, DiskFile};
 use crate::aligned_buffer::AlignedBuffer;
+use crate::durable_directory;
 use crate::frame::BLOCK_BYTES;
 use crate::mapping::Mapping;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
@@ -34,7 +35,7 @@ impl RealDisk {
     /// # Errors
     /// `WouldBlock` when another process holds the lock; otherwise the operating system's.
     pub fn open(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        durable_directory::make(path)?;
         let mode = Mode::from_raw_mode(0o600);
         let lock =
             rustix::fs::open(path.join(LOCK_FILE), OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, mode)?;
@@ -42,10 +43,6 @@ impl RealDisk {
         let mut disk = Self { path: path.to_owned(), direct: false, writable: true, _lock: Some(lock) };
         disk.direct = disk.probe_direct();
         disk.sync_directory()?;
-        if let Some(parent) = path.parent().filter(|parent| parent.is_dir()) {
-            // The directory's own entry.
-            File::open(parent)?.sync_all()?;
-        }
         Ok(disk)
     }
 
