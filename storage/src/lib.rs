@@ -44,6 +44,6 @@ pub use group::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX};
 pub use log::{IoChoice, LOG_DIRECTORY, Log, LogOptions, LogStats};
 pub use mapping::Mapping;
 pub use record::{Damaged, Lease, Lsn, MessageFacts, NewMessage, Record, Staged};
-pub use recovery::RecoveryReport;
+pub use recovery::{LOST_RANGES_MAX, LostRange, RecoveryReport};
 pub use segment::FORMAT_VERSION;
 pub use waker::LogWaker;

@@ -1,6 +1,7 @@
 //! Reading a log that this process does not own: checking every byte that means something, and walking over what is
 //! alive. Changes nothing, takes no lock, and works beside a running broker.
 
+mod accounts;
 mod scan;
 mod verify;
 
@@ -37,6 +38,20 @@ impl SegmentBytes {
         }
         let header = SegmentHeader::decode(bytes.get(..BLOCK_BYTES).unwrap_or(&[]));
         Ok(Some(Self { id, name: name.to_owned(), bytes, header }))
+    }
+
+    /// The number in a file's header, where there is one that can be read.
+    fn read_header(disk: &dyn Disk, name: &str) -> io::Result<Option<u64>> {
+        let mut block = [0; BLOCK_BYTES];
+        let read = disk.open(name).and_then(|file| file.read_at(&mut block, 0));
+        match (read, SegmentHeader::decode(&block)) {
+            (Ok(()), HeaderFound::Valid { header, .. }) => Ok(Some(header.segment)),
+            (Ok(()), _) => Ok(None),
+            (Err(error), _) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Ok(None),
+                _ => Err(error),
+            },
+        }
     }
 }
 

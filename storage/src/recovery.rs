@@ -3,6 +3,7 @@
 //! The newest checkpoint that can be used, then every frame header after it; without one, every frame header there
 //! is. Changes nothing on disk but the names of files that are not part of the log.
 
+pub(crate) mod misplaced;
 mod replay;
 pub(crate) mod store;
 
@@ -25,6 +26,24 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Added to the name of a segment file in which nothing can be read.
+const UNREADABLE_SUFFIX: &str = ".unreadable";
+/// Ranges of lost messages that are named; more are only counted.
+pub const LOST_RANGES_MAX: usize = 1024;
+
+/// Messages of one stream that no file holds any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRange {
+    /// The stream.
+    pub stream: u32,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// How many of the sequences between were lost: the others were deleted before, or are there.
+    pub count: u64,
+}
+
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -44,6 +63,13 @@ pub struct RecoveryReport {
     pub quarantined_records: u64,
     /// Records of the very last group that are torn or damaged: most likely a write that a crash cut short.
     pub torn_records: u64,
+    /// Segment files that must have been there and are not.
+    pub missing_segments: Vec<u64>,
+    /// Which messages are lost with missing or damaged files, at most [`LOST_RANGES_MAX`]; they are among the
+    /// quarantined ones.
+    pub lost: Vec<LostRange>,
+    /// Segment files that were found under each other's names and got their own back.
+    pub misplaced_segments: Vec<u64>,
     /// Segment headers of which one copy, or both, are damaged.
     pub damaged_headers: u64,
     /// Which engine the log writes with.
@@ -84,8 +110,9 @@ pub(crate) fn recover(
 ) -> Result<(Recovered, RecoveryReport), OpenError> {
     let started = Instant::now();
     let mut report = RecoveryReport::default();
+    misplaced::finish(disk).map_err(io_error("renaming a misplaced segment"))?;
     let names = disk.list().map_err(io_error("listing the log"))?;
-    let found = open_segments(disk, &names)?;
+    let mut found = open_segments(disk, &names)?;
     let checkpoints = checkpoint::find(disk).map_err(io_error("reading checkpoints"))?;
     refuse_newer(&found, &checkpoints)?;
     let newest_checkpoint = checkpoints.first().map_or(0, |(number, _)| *number);
@@ -101,6 +128,13 @@ pub(crate) fn recover(
     if noted.is_none() {
         store::write(disk, store_id).map_err(io_error("writing the store file"))?;
     }
+    let newest_segment = usable.first().filter(|(number, _)| *number == newest_checkpoint).map(|(_, c)| c.segment);
+    let misplaced = misplaced::find(&headers(disk, &found, store_id)?, newest_segment);
+    report.misplaced_segments = misplaced.iter().map(|segment| segment.id).collect();
+    if !misplaced.is_empty() {
+        misplaced::put_back(disk, &misplaced).map_err(io_error("renaming a misplaced segment"))?;
+        found = open_segments(disk, &disk.list().map_err(io_error("listing the log"))?)?;
+    }
     let retired: Vec<u64> = names.iter().filter_map(|name| parse_retired_name(name)).collect();
     let mut next_segment =
         found.iter().map(|s| s.id).chain(retired.iter().copied()).max().map_or(1, |id| id + 1);
@@ -109,11 +143,13 @@ pub(crate) fn recover(
 
     let last = segments.last_key_value().map(|(id, _)| *id);
     let mut checkpoint = None;
-    for (_, candidate) in usable {
+    for (number, candidate) in usable {
         next_segment = next_segment.max(candidate.next_segment);
         let complete =
             last.is_none_or(|last| (candidate.segment..=last).all(|id| segments.contains_key(&id)));
-        if checkpoint.is_none() && complete {
+        // No segment from the newest checkpoint's on is ever retired: one that is not there is lost, and the checkpoint
+        // knows what was in it.
+        if checkpoint.is_none() && (complete || number == newest_checkpoint) {
             checkpoint = Some(candidate);
         } else if checkpoint.is_none() {
             // Segments after it have been retired since: what it says of the messages in them is out of date.
@@ -134,10 +170,49 @@ pub(crate) fn recover(
     report.elapsed = started.elapsed();
     if report.quarantined_records + report.torn_records + report.damaged_headers > 0
         || !report.unreadable_checkpoints.is_empty()
+        || !report.misplaced_segments.is_empty()
     {
         tracing::warn!(?report, "the log was recovered with losses or damage");
     }
     Ok((recovered, report))
+}
+
+impl RecoveryReport {
+    fn note_lost(&mut self, stream: u32, first: u64, last: u64, count: u64) {
+        if self.lost.len() < LOST_RANGES_MAX {
+            self.lost.push(LostRange { stream, first, last, count });
+        }
+    }
+}
+
+/// Number in the name, and the number in the header where that says what the file is.
+fn headers(
+    disk: &dyn Disk,
+    found: &[FoundSegment],
+    store_id: [u8; 16],
+) -> Result<Vec<(u64, Option<u64>)>, OpenError> {
+    let mut headers = Vec::new();
+    for FoundSegment { id, header, .. } in found {
+        let number = match header {
+            HeaderFound::Valid { header, .. } if header.segment == *id => Some(*id),
+            HeaderFound::Valid { header, .. } => {
+                let file = disk.open(&segment_name(*id)).map_err(io_error("opening a segment"))?;
+                let mapping = file.map().map_err(io_error("mapping a segment"))?;
+                // The first group of a recycled file may be there without its header.
+                let is_used = has_frames(mapping.bytes(), FrameSeed::new(store_id, *id));
+                Some(header.segment).filter(|_| !is_used)
+            }
+            _ => None,
+        };
+        headers.push((*id, number));
+    }
+    Ok(headers)
+}
+
+/// Whether a segment holds frames although its header is not its own: as far as its first group can reach.
+pub(crate) fn has_frames(bytes: &[u8], seed: FrameSeed) -> bool {
+    let reach = bytes.len().min(FRAMES_START as usize + GROUP_BYTES_MAX);
+    FrameWalk::new(&bytes[..reach], seed, FRAMES_START, 0, None).next().is_some()
 }
 
 fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
@@ -253,7 +328,7 @@ fn sort_out(
 ) -> Result<(BTreeMap<u64, Segment>, Vec<(u64, Arc<dyn DiskFile>)>), OpenError> {
     let mut segments = BTreeMap::new();
     let mut unused = Vec::new();
-    for FoundSegment { id, header, .. } in found {
+    for FoundSegment { id, header, blank } in found {
         let file = disk.open(&segment_name(id)).map_err(io_error("opening a segment"))?;
         let mapping = file.map().map_err(io_error("mapping a segment"))?;
         let own_header = match header {
@@ -264,10 +339,8 @@ fn sort_out(
             _ => None,
         };
         if own_header.is_none() {
-            let reach = mapping.bytes().len().min(FRAMES_START as usize + GROUP_BYTES_MAX);
-            let seed = FrameSeed::new(store_id, id);
-            if FrameWalk::new(&mapping.bytes()[..reach], seed, FRAMES_START, 0, None).next().is_none() {
-                unused.push((id, file));
+            if !has_frames(mapping.bytes(), FrameSeed::new(store_id, id)) {
+                unused.push((id, file, blank || header != HeaderFound::Unreadable));
                 continue;
             }
             report.damaged_headers += 2;
@@ -280,14 +353,20 @@ fn sort_out(
     }
     let last = segments.last_key_value().map_or(0, |(id, _)| *id);
     let mut spares = Vec::new();
-    for (id, file) in unused {
+    for (id, file, is_prepared) in unused {
         let right_size =
             file.len_bytes().map_err(io_error("reading a file's length"))? == options.segment_bytes;
         if id > last && right_size {
             spares.push((id, file));
-        } else {
+        } else if is_prepared {
             drop(file);
             disk.remove(&segment_name(id)).map_err(io_error("removing an unused segment"))?;
+        } else {
+            // It holds something that nobody can read. Out of the way, and kept for whoever can.
+            tracing::error!(segment = id, "nothing in this segment file is readable; it is set aside");
+            drop(file);
+            let aside = format!("{}{UNREADABLE_SUFFIX}", segment_name(id));
+            disk.rename(&segment_name(id), &aside).map_err(io_error("setting an unreadable segment aside"))?;
         }
     }
     Ok((segments, spares))

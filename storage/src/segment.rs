@@ -7,6 +7,9 @@ use crate::footer::{ENTRY_BYTES, Entry, Footer, FooterFound, SegmentIndex, Tombs
 use crate::frame::{BLOCK_BYTES, FRAME_ALIGN_BYTES, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
 use crate::group::GROUP_BYTES_MAX;
 use crate::mapping::Mapping;
+use crate::stream_index::sort_entries;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -186,6 +189,8 @@ pub(crate) struct Segment {
     pub(crate) last_lsn: u64,
     /// End of the last frame, at a block boundary.
     pub(crate) frames_end: u64,
+    /// Where recovery found a write that a crash had cut short, 0 for nowhere.
+    pub(crate) torn_from: u64,
     /// Every message frame in it, dead ones too. Filled when the segment stops being active.
     pub(crate) index: SegmentIndex,
     /// Set once sealed.
@@ -201,6 +206,8 @@ pub(crate) struct Segment {
     pub(crate) is_being_sealed: bool,
     /// Compaction leaves it alone until so many segments have been retired.
     pub(crate) blocked_until_retired: u64,
+    /// Entries read from the frames, by stream and in order of sequence, once the footer's turn out to be damaged.
+    rebuilt: OnceCell<BTreeMap<u32, Vec<Entry>>>,
 }
 
 impl Segment {
@@ -221,6 +228,8 @@ impl Segment {
             after_open: false,
             last_lsn: base_lsn.saturating_sub(1),
             frames_end: FRAMES_START,
+            torn_from: 0,
+            rebuilt: OnceCell::new(),
             index: SegmentIndex::empty(),
             mapping: None,
             tombstones: Vec::new(),
@@ -254,22 +263,24 @@ impl Segment {
         }
     }
 
-    /// The slow way to a message, for when the footer is damaged.
+    /// The slow way to a message, for when the footer is damaged: the frames are walked once.
     pub(crate) fn find_by_walking(&self, stream: u32, sequence: u64) -> Option<Entry> {
-        let bytes = self.mapping.as_ref()?.bytes();
-        let frames = FrameWalk::new(bytes, self.seed, FRAMES_START, 0, Some(self.frames_end));
-        frames
-            .filter_map(|found| match found {
-                Found::Frame { offset, frame, .. }
-                    if frame.kind == Kind::Message
-                        && frame.stream == stream
-                        && frame.sequence == sequence =>
-                {
-                    Some(Entry::of(&frame, offset))
-                }
-                _ => None,
-            })
-            .last()
+        let entries = self.rebuilt.get_or_init(|| self.walk_entries()).get(&stream)?;
+        entries.binary_search_by_key(&sequence, |entry| entry.sequence.get()).ok().map(|at| entries[at])
+    }
+
+    fn walk_entries(&self) -> BTreeMap<u32, Vec<Entry>> {
+        let mut streams = BTreeMap::<u32, Vec<Entry>>::new();
+        let bytes = self.mapping.as_ref().map_or(&[][..], |mapping| mapping.bytes());
+        for found in FrameWalk::new(bytes, self.seed, FRAMES_START, 0, Some(self.frames_end)) {
+            if let Found::Frame { offset, frame, .. } = found
+                && frame.kind == Kind::Message
+            {
+                streams.entry(frame.stream).or_default().push(Entry::of(&frame, offset));
+            }
+        }
+        streams.values_mut().for_each(sort_entries);
+        streams
     }
 
     /// Delete frames in it; `None` when that part of the footer is damaged.

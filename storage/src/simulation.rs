@@ -4,6 +4,7 @@
 //! going off there. After each crash: what was acknowledged is there, what was not is whole or absent, what was
 //! deleted is gone.
 
+mod damage;
 mod model;
 mod space;
 
@@ -308,62 +309,6 @@ fn sequences_are_never_given_out_twice_even_when_every_message_and_checkpoint_is
     assert_eq!(&*log.catalog()[&b"key"[..]], b"value");
 }
 
-/// A disk with a bit of everything, closed cleanly or not.
-fn populated(clean: bool) -> (SimDisk, u64) {
-    let disk = SimDisk::new(9);
-    let (mut log, _) = open(&disk).unwrap();
-    for n in 0..120u32 {
-        log.put_message(message(1, &n.to_le_bytes().repeat(100))).unwrap();
-        if n % 4 == 3 {
-            log.flush().unwrap();
-        }
-    }
-    log.put_catalog(b"queue", b"settings").unwrap();
-    log.put_delete(1, 3).unwrap();
-    log.flush().unwrap();
-    if clean {
-        log.close().unwrap();
-    }
-    (disk, 120)
-}
-
-#[test]
-fn a_flipped_byte_anywhere_costs_at_most_that_record() {
-    use crate::disk::Disk;
-    for clean in [true, false] {
-        let (disk, count) = populated(clean);
-        for name in disk.list().unwrap() {
-            let len = disk.content(&name).unwrap().len();
-            // Every byte would take minutes in debug builds; this prime step reaches every field over time.
-            for at in (0..len).step_by(173) {
-                let flipped = disk.fork();
-                flipped.flip(&name, at, 0x20);
-                let context = format!("{name} at {at}, clean: {clean}");
-                let (mut log, report) = open(&flipped).unwrap_or_else(|e| panic!("{context}: {e}"));
-                let mut lost = 0;
-                for sequence in 1..=count {
-                    let n = sequence as u32 - 1;
-                    let intact = match log.read(1, sequence) {
-                        Ok(record) => record.body().is_ok_and(|body| body == n.to_le_bytes().repeat(100)),
-                        Err(_) => false,
-                    };
-                    if !intact {
-                        log.quarantine(1, sequence);
-                        lost += 1;
-                    }
-                }
-                assert!(lost <= 2, "{context}: {lost} lost, {report:?}");
-                if lost == 2 {
-                    let told = log.stats().quarantined + report.torn_records;
-                    assert!(told > 0, "{context}: nothing said, {report:?}");
-                }
-                assert_eq!(&*log.catalog()[&b"queue"[..]], b"settings", "{context}");
-                assert!(log.next_sequence(1) > count, "{context}");
-            }
-        }
-    }
-}
-
 /// The last segment with a header of its own.
 fn newest_segment(disk: &SimDisk) -> String {
     use crate::disk::Disk;
@@ -375,8 +320,8 @@ fn newest_segment(disk: &SimDisk) -> String {
 #[test]
 fn segments_of_two_stores_are_refused() {
     use crate::disk::Disk;
-    let (mine, _) = populated(true);
-    let (other, _) = populated(true);
+    let (mine, _) = damage::populated(true);
+    let (other, _) = damage::populated(true);
     let file = mine.create("00000090.seg", SEGMENT_BYTES).unwrap();
     file.write_at(&other.content(&newest_segment(&other)).unwrap(), 0).unwrap();
     let header = crate::segment::SegmentHeader {
@@ -392,7 +337,7 @@ fn segments_of_two_stores_are_refused() {
 
 #[test]
 fn a_newer_format_is_refused_and_nothing_is_touched() {
-    let (disk, _) = populated(true);
+    let (disk, _) = damage::populated(true);
     let name = newest_segment(&disk);
     let mut block = disk.content(&name).unwrap()[..4096].to_vec();
     for copy in block.chunks_exact_mut(2048) {

@@ -38,9 +38,14 @@ impl Run {
         u64::from(self.count) == u64::from(self.span) + 1
     }
 
+    /// The run's own, of the stream's entries in its segment; none when those are damaged.
+    pub(crate) fn among<'a>(&self, entries: &'a [Entry]) -> &'a [Entry] {
+        entries.get(self.start as usize..self.start as usize + self.count as usize).unwrap_or(&[])
+    }
+
     /// The entry of `sequence`, given the stream's entries in the run's segment.
     pub(crate) fn entry<'a>(&self, entries: &'a [Entry], sequence: u64) -> Option<&'a Entry> {
-        let mine = entries.get(self.start as usize..self.start as usize + self.count as usize)?;
+        let mine = self.among(entries);
         if self.is_dense() {
             return mine.get((sequence - self.first) as usize).filter(|e| e.sequence.get() == sequence);
         }

@@ -43,6 +43,8 @@ struct Found {
     kind: &'static str,
     stream: Option<u32>,
     sequence: Option<u64>,
+    /// Of several messages that are missing, the last.
+    last_sequence: Option<u64>,
     /// ARN of the queue, where the catalog knows the stream.
     queue_arn: Option<String>,
     /// The id as it stands in the damaged record: it may be what is damaged.
@@ -116,16 +118,19 @@ impl Report {
 
 impl Found {
     fn new(damage: Damage, queues: &QueueNames) -> Self {
-        let Damage { file, offset, kind, stream, sequence, body_head } = damage;
+        let Damage { file, offset, kind, stream, sequence, last_sequence, body_head } = damage;
         let queue_arn = stream.map(|stream| queues.arn(stream)).filter(|arn| !arn.is_empty());
         let message_id = body_head.as_deref().and_then(message_id);
-        Self { file, offset, kind: kind_name(kind), stream, sequence, queue_arn, message_id }
+        Self { file, offset, kind: kind_name(kind), stream, sequence, last_sequence, queue_arn, message_id }
     }
 
     fn line(&self) -> String {
         let mut line = format!("{} at {}: {}", self.file, self.offset, self.kind);
         if let (Some(stream), Some(sequence)) = (self.stream, self.sequence) {
             line += &format!(", stream {stream} sequence {sequence}");
+        }
+        if let Some(last) = self.last_sequence {
+            line += &format!(" to {last}");
         }
         for (name, value) in [("message", &self.message_id), ("queue", &self.queue_arn)] {
             if let Some(value) = value {
@@ -147,6 +152,9 @@ fn kind_name(kind: DamageKind) -> &'static str {
         DamageKind::TornTail => "torn_tail",
         DamageKind::Footer => "footer",
         DamageKind::Checkpoint => "checkpoint",
+        DamageKind::Misplaced => "misplaced_segment",
+        DamageKind::Size => "segment_size",
+        DamageKind::Missing => "missing",
     }
 }
 

@@ -138,6 +138,29 @@ impl SimDisk {
         state.names.get(name).map(|index| state.files[*index].content.clone())
     }
 
+    /// Cuts a file short, durably.
+    pub fn truncate(&self, name: &str, len: usize) {
+        let mut state = self.state();
+        if let Some(index) = state.names.get(name).copied() {
+            let file = &mut state.files[index];
+            file.content.truncate(len);
+            file.durable.truncate(len);
+            file.unsynced.clear();
+        }
+    }
+
+    /// Two files take each other's names, durably.
+    pub fn swap(&self, one: &str, other: &str) {
+        let mut state = self.state();
+        let State { names, durable_names, .. } = &mut *state;
+        for names in [names, durable_names] {
+            if let (Some(a), Some(b)) = (names.get(one).copied(), names.get(other).copied()) {
+                names.insert(one.to_owned(), b);
+                names.insert(other.to_owned(), a);
+            }
+        }
+    }
+
     /// Removes a file, durably.
     pub fn erase(&self, name: &str) {
         let mut state = self.state();

@@ -142,7 +142,7 @@ impl Log {
                 segment.seed,
                 index,
                 &segment.tombstones,
-                segment.frames_end,
+                (segment.frames_end, segment.torn_from),
                 segment.last_lsn,
                 segment.message_bytes,
             );

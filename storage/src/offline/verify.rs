@@ -1,17 +1,24 @@
 //! Checks of every header, frame, footer, checkpoint and of the store file.
 
+use super::accounts::{Accounts, MissingMessages};
 use super::{SegmentBytes, segment_names};
 use crate::checkpoint::{self, CheckpointFound};
 use crate::disk::{Disk, RealDisk};
 use crate::footer::{Footer, FooterFound};
-use crate::frame::{BLOCK_BYTES, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
+use crate::frame::{BLOCK_BYTES, FLAG_QUARANTINED, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
 use crate::log::LOG_DIRECTORY;
-use crate::recovery::store;
-use crate::segment::{FRAMES_START, Found, FrameWalk, HeaderFound, payload_is_intact};
+use crate::recovery::misplaced::{self, Misplaced};
+use crate::recovery::{has_frames, store};
+use crate::segment::{
+    FRAMES_START, Found, FrameWalk, HeaderFound, parse_segment_name, payload_is_intact, segment_name,
+};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+/// Ranges of missing messages that are reported.
+const MISSING_RANGES_MAX: usize = 1024;
 /// Bytes of a damaged payload that are reported, so that a reader can tell whose it was.
 const BODY_HEAD_BYTES: usize = 512;
 /// A group that is being written looks torn: how often and how long to look again.
@@ -39,6 +46,12 @@ pub enum DamageKind {
     Footer,
     /// A checkpoint. The other one, or the segments, stand in.
     Checkpoint,
+    /// A segment file that lies under another's name; the next start gives it its own back.
+    Misplaced,
+    /// A segment file that is shorter, or longer, than it was made.
+    Size,
+    /// A segment file that is not there, or messages that were in one.
+    Missing,
 }
 
 /// One place that is not as it was written.
@@ -52,8 +65,10 @@ pub struct Damage {
     pub kind: DamageKind,
     /// The record's stream, where known.
     pub stream: Option<u32>,
-    /// The record's sequence, where known.
+    /// The record's sequence, where known; of several that are missing, the first.
     pub sequence: Option<u64>,
+    /// Of several that are missing, the last.
+    pub last_sequence: Option<u64>,
     /// The first bytes of the extension and body as they are now, where there is a record.
     pub body_head: Option<Vec<u8>>,
 }
@@ -112,15 +127,87 @@ pub fn verify_on(disk: &dyn Disk, mut progress: impl FnMut(Progress)) -> io::Res
             report.note(checkpoint::name(*number), 0, kind);
         }
     }
-    for (at, name) in names.iter().enumerate() {
-        progress(Progress { files: at as u64 + 1, files_total });
-        let is_last = at + 1 == names.len();
-        if let (Some(segment), Some(store_id)) = (SegmentBytes::read(disk, name)?, store_id) {
-            verify_segment(disk, segment, store_id, is_last, &mut report)?;
+    if let Some(store_id) = store_id {
+        let newest = checkpoints.into_iter().next();
+        let mut accounts = Accounts::starting_from(newest.and_then(|(_, found)| match found {
+            CheckpointFound::Present(checkpoint) => Some(*checkpoint),
+            _ => None,
+        }));
+        let order = true_order(disk, &names, store_id, accounts.checkpoint_segment(), &mut report)?;
+        for (at, (id, name)) in order.iter().enumerate() {
+            progress(Progress { files: at as u64 + 1, files_total });
+            let is_last = at + 1 == order.len();
+            if let Some(segment) = SegmentBytes::read(disk, name)? {
+                verify_segment(disk, SegmentBytes { id: *id, ..segment }, store_id, is_last, &mut accounts, &mut report)?;
+            }
         }
+        report_missing(disk, &names, &accounts, &mut report)?;
     }
     progress(Progress { files: files_total, files_total });
     Ok(report)
+}
+
+/// The segments by the numbers in their headers, which is their true order; files under a wrong name are reported.
+fn true_order(
+    disk: &dyn Disk,
+    names: &[String],
+    store_id: [u8; 16],
+    checkpoint_segment: Option<u64>,
+    report: &mut VerifyReport,
+) -> io::Result<Vec<(u64, String)>> {
+    let mut headers = Vec::new();
+    for name in names {
+        if let Some(id) = parse_segment_name(name) {
+            let mut number = SegmentBytes::read_header(disk, name)?;
+            if number.is_some_and(|number| number != id)
+                && let Some(segment) = SegmentBytes::read(disk, name)?
+                && has_frames(&segment.bytes, FrameSeed::new(store_id, id))
+            {
+                // A recycled file whose first group is there without its header.
+                number = None;
+            }
+            headers.push((id, number));
+        }
+    }
+    let mut order: Vec<(u64, String)> =
+        headers.iter().map(|(id, _)| (*id, segment_name(*id))).collect();
+    for Misplaced { id, found_as } in misplaced::find(&headers, checkpoint_segment) {
+        report.note(segment_name(found_as), 0, DamageKind::Misplaced);
+        order.retain(|(number, name)| *number != id || *name != segment_name(id));
+        if let Some(entry) = order.iter_mut().find(|(_, name)| *name == segment_name(found_as)) {
+            entry.0 = id;
+        }
+    }
+    order.sort();
+    Ok(order)
+}
+
+/// Reports what should be there by the checkpoint and by what follows it.
+fn report_missing(
+    disk: &dyn Disk,
+    names: &[String],
+    accounts: &Accounts,
+    report: &mut VerifyReport,
+) -> io::Result<()> {
+    let missing = accounts.missing_segments();
+    let ranges = accounts.missing_messages(MISSING_RANGES_MAX);
+    if missing.is_empty() && ranges.is_empty() {
+        return Ok(());
+    }
+    let now = segment_names(disk)?;
+    if !disk.is_deterministic() && names.iter().any(|name| !now.contains(name)) {
+        // A running broker has taken segments out of the log meanwhile, with what was missed here.
+        return Ok(());
+    }
+    for id in missing {
+        report.note(segment_name(id), 0, DamageKind::Missing);
+    }
+    for MissingMessages { segment, stream, first, last } in ranges {
+        let mut damage = Damage::at(segment.map_or_else(String::new, segment_name), 0, DamageKind::Missing);
+        (damage.stream, damage.sequence, damage.last_sequence) = (Some(stream), Some(first), Some(last));
+        report.damage.push(damage);
+    }
+    Ok(())
 }
 
 /// The store id, from wherever it can be read.
@@ -156,15 +243,10 @@ fn verify_segment(
     segment: SegmentBytes,
     store_id: [u8; 16],
     is_last: bool,
+    accounts: &mut Accounts,
     report: &mut VerifyReport,
 ) -> io::Result<()> {
     let seed = FrameSeed::new(store_id, segment.id);
-    let reach = segment.bytes.len().min(FRAMES_START as usize + crate::group::GROUP_BYTES_MAX);
-    let is_used = || {
-        FrameWalk::new(segment.bytes.get(..reach).unwrap_or(&[]), seed, FRAMES_START, 0, None)
-            .next()
-            .is_some()
-    };
     match segment.header {
         HeaderFound::Valid { header, .. } if header.store_id != store_id => {
             report.note(segment.name, 0, DamageKind::Foreign);
@@ -174,21 +256,27 @@ fn verify_segment(
             if damaged_copies > 0 {
                 report.note(segment.name.clone(), 0, DamageKind::SegmentHeader);
             }
+            let size = segment.bytes.len() as u64;
+            if size != header.segment_bytes {
+                report.note(segment.name.clone(), size.min(header.segment_bytes), DamageKind::Size);
+            }
+            accounts.begin_segment(segment.id, Some(&header));
         }
         HeaderFound::NewerFormat(_) => {
             report.note(segment.name, 0, DamageKind::NewerFormat);
             return Ok(());
         }
-        HeaderFound::Valid { .. } | HeaderFound::Unreadable if is_used() => {
+        HeaderFound::Valid { .. } | HeaderFound::Unreadable if has_frames(&segment.bytes, seed) => {
             report.note(segment.name.clone(), 0, DamageKind::SegmentHeader);
+            accounts.begin_segment(segment.id, None);
         }
         // Prepared, not used yet.
         HeaderFound::Valid { .. } | HeaderFound::Unreadable => return Ok(()),
     }
     report.segments += 1;
     report.bytes += segment.bytes.len() as u64;
-    let sealed_end = verify_footer(&segment, seed, report);
-    let torn = verify_frames(&segment.name, &segment.bytes, seed, sealed_end, report);
+    let footer = verify_footer(&segment, seed, report);
+    let torn = verify_frames(&segment, seed, footer.as_ref(), is_last, accounts, report);
     if let Some(offset) = torn
         && is_last
         && !settles(disk, &segment.name, seed, offset)?
@@ -198,8 +286,8 @@ fn verify_segment(
     Ok(())
 }
 
-/// Where the frames end, if the footer says so.
-fn verify_footer(segment: &SegmentBytes, seed: FrameSeed, report: &mut VerifyReport) -> Option<u64> {
+/// Checks the footer, if there is one, and gives it.
+fn verify_footer(segment: &SegmentBytes, seed: FrameSeed, report: &mut VerifyReport) -> Option<Footer> {
     let trailer_at = segment.bytes.len().saturating_sub(BLOCK_BYTES);
     match Footer::find(&segment.bytes, seed) {
         FooterFound::Valid(footer) => {
@@ -216,7 +304,7 @@ fn verify_footer(segment: &SegmentBytes, seed: FrameSeed, report: &mut VerifyRep
             if footer.tombstones(&segment.bytes).is_none() {
                 report.note(segment.name.clone(), footer.frames_end, DamageKind::Footer);
             }
-            Some(footer.frames_end)
+            Some(footer)
         }
         FooterFound::Damaged => {
             report.note(segment.name.clone(), trailer_at as u64, DamageKind::Footer);
@@ -229,28 +317,89 @@ fn verify_footer(segment: &SegmentBytes, seed: FrameSeed, report: &mut VerifyRep
 
 /// Checks every frame; where the segment ends within a group, if it does.
 fn verify_frames(
-    name: &str,
-    bytes: &[u8],
+    segment: &SegmentBytes,
     seed: FrameSeed,
-    sealed_end: Option<u64>,
+    footer: Option<&Footer>,
+    is_last: bool,
+    accounts: &mut Accounts,
     report: &mut VerifyReport,
 ) -> Option<u64> {
+    let bytes = &segment.bytes[..];
+    let whole = footer.map(|footer| WholeRecords::of(footer, bytes));
+    let mut found_damage = Vec::new();
+    let sealed_end = footer.map(|footer| footer.frames_end);
     let mut frames = FrameWalk::new(bytes, seed, FRAMES_START, 0, sealed_end);
     for found in frames.by_ref() {
         match found {
-            Found::Damage { offset, .. } => report.note(name.to_owned(), offset, DamageKind::FrameHeader),
+            Found::Damage { offset, lost } => {
+                let mut damage = Damage::at(segment.name.clone(), offset, DamageKind::FrameHeader);
+                let known = whole.as_ref().and_then(|whole| whole.at(offset));
+                if let Some((stream, sequence)) = known {
+                    (damage.stream, damage.sequence) = (Some(stream), Some(sequence));
+                    accounts.see_message(stream, sequence);
+                }
+                if known.is_some() || whole.as_ref().is_none_or(|whole| !whole.was_torn(offset)) {
+                    accounts.note_damage(lost);
+                    found_damage.push(damage);
+                }
+            }
             Found::Frame { offset, frame, payload } => {
                 report.frames += u64::from(frame.kind != Kind::Pad);
                 let end = offset as usize + frame.span_bytes();
                 let padding = bytes.get(payload.end..end).unwrap_or(&[]);
                 let payload = &bytes[payload];
+                accounts.see(&frame, payload);
                 if !payload_is_intact(&frame, payload) || padding.iter().any(|byte| *byte != 0) {
-                    report.damage.push(payload_damage(name, offset, &frame, payload));
+                    let was_torn = whole
+                        .as_ref()
+                        .is_some_and(|whole| whole.was_torn(offset) && whole.at(offset).is_none());
+                    if !was_torn {
+                        found_damage.push(payload_damage(&segment.name, offset, &frame, payload));
+                    }
                 }
             }
         }
     }
-    (sealed_end.is_none() && frames.ended_torn()).then(|| frames.end())
+    let ends_torn = footer.is_none() && frames.ended_torn();
+    if is_last && footer.is_none() {
+        // Nobody has opened the log since: what does not verify in its last group is a write that was cut short, or
+        // damage, and nobody can tell.
+        for damage in found_damage.iter_mut().filter(|damage| damage.offset >= frames.group_start()) {
+            damage.kind = DamageKind::TornTail;
+        }
+    }
+    report.damage.append(&mut found_damage);
+    ends_torn.then(|| frames.end())
+}
+
+/// Where a footer says that records stand whole, in the part of a segment that was cut short by a crash.
+struct WholeRecords {
+    torn_from: u64,
+    by_offset: BTreeMap<u64, (u32, u64)>,
+}
+
+impl WholeRecords {
+    fn of(footer: &Footer, bytes: &[u8]) -> Self {
+        let mut by_offset = BTreeMap::new();
+        for (at, stream) in footer.directory(bytes).iter().enumerate() {
+            for entry in footer.section(bytes, at).unwrap_or(&[]) {
+                if entry.flags & FLAG_QUARANTINED == 0 {
+                    by_offset.insert(entry.offset.get().into(), (stream.stream.get(), entry.sequence.get()));
+                }
+            }
+        }
+        Self { torn_from: footer.torn_from, by_offset }
+    }
+
+    /// Stream and sequence of the record at `offset`.
+    fn at(&self, offset: u64) -> Option<(u32, u64)> {
+        self.by_offset.get(&offset).copied()
+    }
+
+    /// Whether recovery found a write there that a crash had cut short.
+    fn was_torn(&self, offset: u64) -> bool {
+        self.torn_from != 0 && offset >= self.torn_from
+    }
 }
 
 /// Whether the torn end is only a group that a running broker is writing.
@@ -285,7 +434,7 @@ fn payload_damage(name: &str, offset: u64, frame: &Frame, payload: &[u8]) -> Dam
 
 impl Damage {
     fn at(file: String, offset: u64, kind: DamageKind) -> Self {
-        Self { file, offset, kind, stream: None, sequence: None, body_head: None }
+        Self { file, offset, kind, stream: None, sequence: None, last_sequence: None, body_head: None }
     }
 }
 

@@ -3,14 +3,17 @@
 use super::{Recovered, RecoveryReport, last_group_start, walk};
 use crate::checkpoint::Checkpoint;
 use crate::footer::{Entry, SegmentIndex, StreamEntries, Tombstone};
-use crate::frame::{FLAG_COPY, Frame, Kind, decode_prelude};
+use crate::frame::{FLAG_COPY, FLAG_QUARANTINED, Frame, Kind, decode_prelude};
 use crate::log::{CatalogPlace, Checkpoints};
 use crate::record::{LeaseState, is_leased};
 use crate::segment::{FRAMES_START, Found, Segment, SegmentState, payload_is_intact};
-use crate::stream_index::{Stream, sort_entries};
+use crate::stream_index::{Run, Stream, sort_entries};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
+
+/// Missing segments that are named; more are only counted.
+const MISSING_SEGMENTS_MAX: usize = 64;
 
 /// The state being rebuilt.
 pub(super) struct Replay {
@@ -29,6 +32,8 @@ pub(super) struct Replay {
     /// LSNs missing in the middle of frames: each may have given out a sequence.
     lost: u64,
     torn: Vec<(u32, u64)>,
+    /// Frames are missing, not only damaged: sequences that nothing mentions are lost messages.
+    is_missing: bool,
     /// Highest next sequence proven, by stream: which segment proves it.
     evidence: HashMap<u32, u64>,
 }
@@ -65,6 +70,7 @@ impl Replay {
             last_lsn: c.lsn,
             lost: 0,
             torn: Vec::new(),
+            is_missing: false,
             evidence,
         }
     }
@@ -72,11 +78,42 @@ impl Replay {
     pub(super) fn run(&mut self, report: &mut RecoveryReport) {
         let ids: Vec<u64> = self.segments.keys().copied().collect();
         let newest = self.newest_written(&ids);
+        let mut before = None;
         for (at, id) in ids.iter().copied().enumerate() {
+            self.note_missing(before, id, report);
             let next = ids.get(at + 1).and_then(|next| self.segments.get(next));
             let ends_in_open = newest == Some(id) || next.is_some_and(|next| next.after_open);
             self.run_segment(id, newest == Some(id), ends_in_open, report);
+            before = self.segments.get(&id).map(|segment| (id, segment.last_lsn));
         }
+    }
+
+    /// LSNs have no holes, so what is missing in front of segment `id` can be counted: the end of the one `before`
+    /// (its number and last LSN), or whole files. Without a checkpoint nobody can tell those from retired ones.
+    fn note_missing(&mut self, before: Option<(u64, u64)>, id: u64, report: &mut RecoveryReport) {
+        let Some(segment) = self.segments.get(&id) else { return };
+        let (previous, last_lsn) = before.unwrap_or((self.checkpoint_segment.saturating_sub(1), 0));
+        let follows = previous + 1 == id;
+        let is_told = if follows {
+            // The last group of a process may be torn.
+            before.is_some() && !segment.after_open
+        } else {
+            self.checkpoint_lsn > 0 && id > self.checkpoint_segment
+        };
+        let lost = segment.base_lsn.saturating_sub(last_lsn.max(self.checkpoint_lsn) + 1);
+        if !is_told || lost == 0 {
+            return;
+        }
+        if follows {
+            tracing::error!(segment = previous, lost, "the end of a segment is missing");
+        } else {
+            let first = (previous + 1).max(self.checkpoint_segment);
+            tracing::error!(first, last = id - 1, lost, "segments are missing");
+            report.missing_segments.extend((first..id).take(MISSING_SEGMENTS_MAX));
+        }
+        report.quarantined_records += lost;
+        self.lost += lost;
+        self.is_missing = true;
     }
 
     /// The segment with the newest frame.
@@ -109,15 +146,22 @@ impl Replay {
             if from == FRAMES_START { segment.base_lsn.saturating_sub(1) } else { self.checkpoint_lsn };
         let last_group = may_be_torn.then(|| last_group_start(&segment, mapping.bytes(), from, walk_lsn));
         let mut collected = Collected::default();
+        let mut has_damage = false;
         let mut frames = walk(&segment, mapping.bytes(), from, walk_lsn);
         while let Some(found) = frames.next() {
             match found {
                 Found::Damage { offset, lost, .. } => {
-                    let replayed = id > self.checkpoint_segment || offset >= self.checkpoint_offset;
-                    if last_group.is_some_and(|group| frames.group_start() == group && offset >= group) {
+                    // What the checkpoint knows of is missed there, if it is alive.
+                    let replayed = id > self.checkpoint_segment
+                        || (id == self.checkpoint_segment && offset >= self.checkpoint_offset);
+                    if replayed
+                        && last_group.is_some_and(|group| frames.group_start() == group && offset >= group)
+                    {
                         report.torn_records += lost;
+                        note_torn(&mut segment, offset);
                     } else if replayed {
                         report.quarantined_records += lost;
+                        has_damage = true;
                     }
                     if replayed {
                         self.lost += lost;
@@ -138,11 +182,13 @@ impl Replay {
                         } else {
                             report.torn_records += 1;
                             self.lost += 1;
+                            note_torn(&mut segment, offset);
                             // Of a torn copy the original is still there.
                             if is_newest && frame.kind == Kind::Message && frame.flags & FLAG_COPY == 0 {
                                 self.torn.push((frame.stream, frame.sequence));
                                 // Indexed, so that its tombstone is kept as long as the frame is.
-                                collected.note(&mut segment, &frame, offset, &[]);
+                                let torn = Frame { flags: frame.flags | FLAG_QUARANTINED, ..frame };
+                                collected.note(&mut segment, &torn, offset, &[]);
                             }
                             continue;
                         }
@@ -155,6 +201,12 @@ impl Replay {
                         self.apply(id, &frame, payload, report);
                     }
                 }
+            }
+        }
+        if has_damage && let Some(tombstones) = segment.tombstones() {
+            // A footer tells of the deletions among what is damaged; without one those are undone.
+            for tombstone in tombstones {
+                self.kill(tombstone.stream.get(), tombstone.sequence.get());
             }
         }
         if frames.ended_torn() {
@@ -174,7 +226,12 @@ impl Replay {
     fn apply(&mut self, id: u64, frame: &Frame, payload: &[u8], report: &mut RecoveryReport) {
         match frame.kind {
             Kind::Message => {
+                let is_missing = self.is_missing;
                 let stream = self.stream(frame.stream);
+                let next = stream.liveness.next();
+                if is_missing && frame.sequence > next && frame.flags & FLAG_COPY == 0 {
+                    report.note_lost(frame.stream, next, frame.sequence - 1, frame.sequence - next);
+                }
                 stream.liveness.insert(frame.sequence);
                 if is_leased(frame) {
                     stream.leases.insert(frame.sequence, LeaseState::of(frame));
@@ -257,7 +314,7 @@ impl Replay {
                 stream.liveness.skip_to(next);
             }
         }
-        report.quarantined_records += self.give_up_unreachable();
+        report.quarantined_records += self.give_up_unreachable(report);
         self.count_live();
         for segment in self.segments.values_mut() {
             // Unsealed ones get their footer, and a new mapping, from the log.
@@ -302,27 +359,18 @@ impl Replay {
     }
 
     /// Live messages that no segment holds any more are lost; how many.
-    fn give_up_unreachable(&mut self) -> u64 {
+    fn give_up_unreachable(&mut self, report: &mut RecoveryReport) -> u64 {
         let mut lost = 0;
         for (id, stream) in &mut self.streams {
-            let mut covered = stream.liveness.low();
-            let mut gaps = Vec::new();
-            for run in stream.runs() {
-                if run.first > covered {
-                    gaps.push((covered, run.first));
-                }
-                covered = covered.max(run.last() + 1);
+            let missing = unreachable(*id, stream, &self.segments);
+            lost += missing.len() as u64;
+            // One range as long as only dead messages lie between.
+            for range in missing.chunk_by(|one, next| stream.liveness.live_between(one + 1, *next) == 0) {
+                report.note_lost(*id, range[0], range[range.len() - 1], range.len() as u64);
             }
-            gaps.push((covered, stream.liveness.next()));
-            for (from, to) in gaps {
-                while let Some(sequence) = stream.liveness.next_live(from).filter(|found| *found < to) {
-                    stream.liveness.kill(sequence);
-                    stream.leases.remove(&sequence);
-                    lost += 1;
-                }
-            }
-            if lost > 0 {
-                tracing::error!(stream = id, lost, "messages are in no segment any more");
+            for sequence in missing {
+                stream.liveness.kill(sequence);
+                stream.leases.remove(&sequence);
             }
         }
         lost
@@ -341,6 +389,66 @@ impl Replay {
                 segment.live_count = count;
             }
         }
+    }
+}
+
+fn note_torn(segment: &mut Segment, offset: u64) {
+    segment.torn_from = match segment.torn_from {
+        0 => offset,
+        earlier => earlier.min(offset),
+    };
+}
+
+/// Live messages of a stream that are in no segment.
+fn unreachable(id: u32, stream: &Stream, segments: &BTreeMap<u64, Segment>) -> Vec<u64> {
+    let mut missing = Vec::new();
+    let (dense, sparse): (Vec<Run>, Vec<Run>) = stream.runs().iter().partition(|run| run.is_dense());
+    let mut covered = stream.liveness.low();
+    for run in &dense {
+        if run.first > covered {
+            look_in_sparse(id, stream, &sparse, segments, (covered, run.first), &mut missing);
+        }
+        covered = covered.max(run.last() + 1);
+    }
+    look_in_sparse(id, stream, &sparse, segments, (covered, stream.liveness.next()), &mut missing);
+    missing
+}
+
+/// Collects the live sequences of `from..to` that none of the sparse runs holds.
+fn look_in_sparse(
+    id: u32,
+    stream: &Stream,
+    sparse: &[Run],
+    segments: &BTreeMap<u64, Segment>,
+    (from, to): (u64, u64),
+    missing: &mut Vec<u64>,
+) {
+    let live = stream.liveness.live_between(from, to);
+    if live == 0 {
+        return;
+    }
+    let runs: Vec<&Run> = sparse.iter().filter(|run| run.first < to && run.last() >= from).collect();
+    if let [run] = runs[..]
+        && let Some(segment) = segments.get(&run.segment())
+    {
+        // Nearly always all are there, and counting them is quick.
+        let found = run.among(segment.entries(id)).iter().map(|entry| entry.sequence.get());
+        if found.filter(|s| (from..to).contains(s) && stream.liveness.is_live(*s)).count() as u64 == live {
+            return;
+        }
+    }
+    let mut at = from;
+    while let Some(sequence) = stream.liveness.next_live(at).filter(|found| *found < to) {
+        let holds = |run: &&Run| {
+            segments.get(&run.segment()).is_some_and(|segment| {
+                run.entry(segment.entries(id), sequence).is_some()
+                    || (segment.index_is_damaged(id) && segment.find_by_walking(id, sequence).is_some())
+            })
+        };
+        if !runs.iter().filter(|run| run.first <= sequence && run.last() >= sequence).any(|run| holds(run)) {
+            missing.push(sequence);
+        }
+        at = sequence + 1;
     }
 }
 
