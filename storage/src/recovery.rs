@@ -128,7 +128,8 @@ pub(crate) fn recover(
     if noted.is_none() {
         store::write(disk, store_id).map_err(io_error("writing the store file"))?;
     }
-    let newest_segment = usable.first().filter(|(number, _)| *number == newest_checkpoint).map(|(_, c)| c.segment);
+    let newest_segment =
+        usable.first().filter(|(number, _)| *number == newest_checkpoint).map(|(_, c)| c.segment);
     let misplaced = misplaced::find(&headers(disk, &found, store_id)?, newest_segment);
     report.misplaced_segments = misplaced.iter().map(|segment| segment.id).collect();
     if !misplaced.is_empty() {
@@ -366,7 +367,8 @@ fn sort_out(
             tracing::error!(segment = id, "nothing in this segment file is readable; it is set aside");
             drop(file);
             let aside = format!("{}{UNREADABLE_SUFFIX}", segment_name(id));
-            disk.rename(&segment_name(id), &aside).map_err(io_error("setting an unreadable segment aside"))?;
+            disk.rename(&segment_name(id), &aside)
+                .map_err(io_error("setting an unreadable segment aside"))?;
         }
     }
     Ok((segments, spares))

@@ -55,8 +55,7 @@ const MISSING_SEGMENTS_MAX: usize = 64;
 impl Accounts {
     pub(super) fn starting_from(checkpoint: Option<Checkpoint>) -> Self {
         let Some(checkpoint) = checkpoint else { return Self::default() };
-        let mut accounts =
-            Self { checkpoint: Some((checkpoint.lsn, checkpoint.segment)), ..Self::default() };
+        let mut accounts = Self { checkpoint: Some((checkpoint.lsn, checkpoint.segment)), ..Self::default() };
         for state in checkpoint.streams {
             let (id, stream) = state.restore();
             let next = stream.liveness.next();
@@ -73,7 +72,8 @@ impl Accounts {
     /// The next segment, in order; `header` where it can be read.
     pub(super) fn begin_segment(&mut self, id: u64, header: Option<&SegmentHeader>) {
         let (checkpoint_lsn, checkpoint_segment) = self.checkpoint.unwrap_or_default();
-        let previous = if self.segments.is_empty() { checkpoint_segment.saturating_sub(1) } else { self.segment };
+        let previous =
+            if self.segments.is_empty() { checkpoint_segment.saturating_sub(1) } else { self.segment };
         if let Some(header) = header {
             let follows = previous + 1 == id;
             let is_told = if follows {
@@ -173,7 +173,9 @@ impl Accounts {
                 while let Some(sequence) = unseen.next_live(from).filter(|_| missing.len() < max) {
                     range = match range {
                         // One range as long as only ended messages lie between.
-                        Some((first, last)) if alive.live_between(last + 1, sequence) == 0 => Some((first, sequence)),
+                        Some((first, last)) if alive.live_between(last + 1, sequence) == 0 => {
+                            Some((first, sequence))
+                        }
                         ended => {
                             missing.extend(ended);
                             Some((sequence, sequence))
@@ -200,7 +202,8 @@ impl Accounts {
         if let Some((segment, _)) = around {
             return Some(*segment);
         }
-        let before = stream.spans.iter().filter(|(_, (_, last))| *last < sequence).map(|(segment, _)| *segment).max();
+        let before =
+            stream.spans.iter().filter(|(_, (_, last))| *last < sequence).map(|(segment, _)| *segment).max();
         let newest = self.segments.last().copied().max(self.checkpoint_segment())?;
         let before = before.unwrap_or(0);
         let absent = (before + 1..=newest).find(|id| !self.segments.contains(id));

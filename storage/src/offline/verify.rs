@@ -138,7 +138,14 @@ pub fn verify_on(disk: &dyn Disk, mut progress: impl FnMut(Progress)) -> io::Res
             progress(Progress { files: at as u64 + 1, files_total });
             let is_last = at + 1 == order.len();
             if let Some(segment) = SegmentBytes::read(disk, name)? {
-                verify_segment(disk, SegmentBytes { id: *id, ..segment }, store_id, is_last, &mut accounts, &mut report)?;
+                verify_segment(
+                    disk,
+                    SegmentBytes { id: *id, ..segment },
+                    store_id,
+                    is_last,
+                    &mut accounts,
+                    &mut report,
+                )?;
             }
         }
         report_missing(disk, &names, &accounts, &mut report)?;
@@ -169,8 +176,7 @@ fn true_order(
             headers.push((id, number));
         }
     }
-    let mut order: Vec<(u64, String)> =
-        headers.iter().map(|(id, _)| (*id, segment_name(*id))).collect();
+    let mut order: Vec<(u64, String)> = headers.iter().map(|(id, _)| (*id, segment_name(*id))).collect();
     for Misplaced { id, found_as } in misplaced::find(&headers, checkpoint_segment) {
         report.note(segment_name(found_as), 0, DamageKind::Misplaced);
         order.retain(|(number, name)| *number != id || *name != segment_name(id));

@@ -46,7 +46,11 @@ pub(crate) fn find(headers: &[(u64, Option<u64>)], newest_segment: Option<u64>) 
 /// [`finish`] brings to an end.
 pub(crate) fn put_back(disk: &dyn Disk, misplaced: &[Misplaced]) -> io::Result<()> {
     for Misplaced { id, found_as } in misplaced {
-        tracing::error!(segment = id, found_as, "a segment file has the name of another; it gets its own back");
+        tracing::error!(
+            segment = id,
+            found_as,
+            "a segment file has the name of another; it gets its own back"
+        );
         disk.rename(&segment_name(*found_as), &format!("{id:08}{SUFFIX}"))?;
     }
     disk.sync_directory()?;

@@ -61,7 +61,6 @@ fn a_flipped_byte_anywhere_costs_at_most_that_record() {
     }
 }
 
-
 /// Six segments of messages, so that none is worth compacting; the third message is deleted.
 fn several_segments(clean: bool) -> (SimDisk, u64) {
     let disk = SimDisk::new(9);
@@ -119,6 +118,10 @@ fn a_missing_segment_is_reported_by_the_range_of_its_messages() {
         let ids = used_segments(&whole);
         assert!(ids.len() > 3, "{ids:?}");
         for id in &ids {
+            // The last segment of a run that did not end cleanly may never have been there, for all one can tell.
+            if !clean && ids.last() == Some(id) {
+                continue;
+            }
             for truncated in [false, true] {
                 let disk = whole.fork();
                 if truncated {
@@ -130,10 +133,6 @@ fn a_missing_segment_is_reported_by_the_range_of_its_messages() {
                 let verified = verify_on(&disk, |_| {}).unwrap().damage;
                 let (good, report) = readable(&disk.fork(), count);
                 let lost: Vec<u64> = (1..=count).filter(|s| *s != 3 && !good.contains(s)).collect();
-                // The last segment of a run that did not end cleanly may never have been there, for all one can tell.
-                if !clean && ids.last() == Some(id) {
-                    continue;
-                }
                 assert!(!lost.is_empty(), "{context}");
                 let (first, last) = (lost[0], lost[lost.len() - 1]);
                 assert_eq!(
@@ -159,7 +158,10 @@ fn a_segment_that_was_cut_short_costs_what_was_behind_the_cut() {
         let disk = whole.fork();
         disk.truncate(&segment_name(id), 20 << 10);
         let damage = verify_on(&disk, |_| {}).unwrap().damage;
-        assert!(damage.iter().any(|d| d.kind == DamageKind::Size && d.file == segment_name(id)), "{damage:?}");
+        assert!(
+            damage.iter().any(|d| d.kind == DamageKind::Size && d.file == segment_name(id)),
+            "{damage:?}"
+        );
         let (good, report) = readable(&disk, count);
         let lost: u64 = report.lost.iter().map(|range| range.count).sum();
         assert_eq!(good.len() as u64 + lost, count - 1, "segment {id}: {report:?}");
@@ -177,7 +179,10 @@ fn segments_under_each_others_names_get_their_own_back_and_lose_nothing() {
             let disk = whole.fork();
             disk.swap(&segment_name(pair.0), &segment_name(pair.1));
             let damage = verify_on(&disk, |_| {}).unwrap().damage;
-            assert!(damage.iter().any(|d| d.kind == DamageKind::Misplaced), "{pair:?}, clean: {clean}: {damage:?}");
+            assert!(
+                damage.iter().any(|d| d.kind == DamageKind::Misplaced),
+                "{pair:?}, clean: {clean}: {damage:?}"
+            );
             let (good, report) = readable(&disk, count);
             assert_eq!(good.len() as u64, count - 1, "{pair:?}, clean: {clean}: {report:?}");
             assert!(!report.misplaced_segments.is_empty());
