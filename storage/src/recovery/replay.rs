@@ -445,7 +445,7 @@ fn look_in_sparse(
                     || (segment.index_is_damaged(id) && segment.find_by_walking(id, sequence).is_some())
             })
         };
-        if !runs.iter().filter(|run| run.first <= sequence && run.last() >= sequence).any(|run| holds(run)) {
+        if !runs.iter().filter(|run| run.first <= sequence && run.last() >= sequence).any(holds) {
             missing.push(sequence);
         }
         at = sequence + 1;
