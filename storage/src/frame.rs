@@ -157,11 +157,12 @@ impl Frame {
     }
 
     pub(crate) fn prelude_len(&self) -> usize {
-        if self.flags & FLAG_MOVED != 0 { PRELUDE_BYTES } else { 0 }
+        if self.is_moved() { PRELUDE_BYTES } else { 0 }
     }
 
+    /// Of messages only: a Delete may carry the flags of the frame that it repeats.
     pub(crate) fn is_moved(&self) -> bool {
-        self.flags & FLAG_MOVED != 0
+        self.kind == Kind::Message && self.flags & FLAG_MOVED != 0
     }
 
     pub(crate) fn encode(&self, seed: FrameSeed, offset: u64) -> [u8; FRAME_HEADER_BYTES] {

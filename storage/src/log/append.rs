@@ -274,7 +274,7 @@ impl Log {
         let mut frame = Frame {
             stream: tombstone.stream.get(),
             sequence: tombstone.sequence.get(),
-            flags: tombstone.flags.get() as u8,
+            flags: tombstone.flags.get() as u8 & FLAG_QUARANTINED,
             ..Frame::bare(Kind::Delete)
         };
         let lsn = self.stage(&mut frame, &[])?;

@@ -500,7 +500,7 @@ impl Collected {
     fn note(&mut self, segment: &mut Segment, frame: &Frame, offset: u64, payload: &[u8]) {
         let tombstone = |stream, sequence| Tombstone {
             stream: U32::new(stream),
-            flags: U32::new(frame.flags.into()),
+            flags: U32::new((frame.flags & FLAG_QUARANTINED).into()),
             sequence: U64::new(sequence),
         };
         match frame.kind {

@@ -2,7 +2,9 @@
 
 use super::{SEGMENT_BYTES, erase_checkpoints, message, open};
 use crate::disk::{Disk, SimDisk};
-use crate::{AppendError, Log};
+use crate::offline::verify_on;
+use crate::segment::Segment;
+use crate::{AppendError, Log, NewMessage};
 use std::time::Duration;
 
 fn settle(log: &mut Log) {
@@ -136,4 +138,48 @@ fn a_closed_stream_takes_nothing_more_and_is_forgotten_when_its_last_segment_is_
     log.close().unwrap();
     let (log, report) = open(&disk).unwrap();
     assert_eq!((log.streams.len(), report.quarantined_records), (1, 0));
+}
+
+#[test]
+fn what_was_moved_away_stays_away_when_its_tombstone_is_copied_after_a_restart() {
+    const KEPT: u64 = 80;
+    const MOVED: u64 = 10;
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    // The sources lie among messages that stay, so their tombstones are needed for good.
+    for n in 0..KEPT {
+        log.put_message(message(3, &[3; 500])).unwrap();
+        if n < MOVED {
+            log.put_message(message(1, &[1; 500])).unwrap();
+        }
+    }
+    for _ in 0..KEPT {
+        let staged = log.put_message(message(4, &[4; 500])).unwrap();
+        log.put_delete(4, staged.sequence).unwrap();
+    }
+    for n in 1..=MOVED {
+        let source = Some((1, n));
+        let moved =
+            log.put_message(NewMessage { source, receive_count: 2, ..message(2, &[2; 500]) }).unwrap();
+        log.put_delete(2, moved.sequence).unwrap();
+    }
+    log.flush().unwrap();
+    let disk = disk.after_crash();
+    let (mut log, _) = open(&disk).unwrap();
+    let with_tombstones = |segment: &Segment| segment.tombstones().is_some_and(|found| !found.is_empty());
+    let tombstones_lie_in = *log.segments.iter().find(|(_, segment)| with_tombstones(segment)).unwrap().0;
+    for _ in 0..2000 {
+        let staged = log.put_message(message(4, &[0; 900])).unwrap();
+        log.put_delete(4, staged.sequence).unwrap();
+        log.flush().unwrap();
+        log.wait(Some(Duration::ZERO)).unwrap();
+    }
+    settle(&mut log);
+    assert!(!log.segments.contains_key(&tombstones_lie_in), "not compacted: nothing is shown");
+    log.close().unwrap();
+    assert_eq!(verify_on(&disk, |_| {}).unwrap().damage, []);
+    erase_checkpoints(&disk);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!(report.quarantined_records, 0);
+    assert_eq!((log.live_count(1), log.live_count(2), log.live_count(3)), (0, 0, KEPT));
 }
