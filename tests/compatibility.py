@@ -29,6 +29,15 @@ Encrypt GenerateDataKey GetKeyPolicy ListAliases ListGrants ListKeys PutKeyPolic
 ScheduleKeyDeletion UpdateAlias""".split()
 STS_ACTIONS = "AssumeRole GetCallerIdentity".split()
 
+# Client: files of its tests, what stands in each of these files, how it writes an action.
+CLIENTS = {
+    "boto3 (JSON)": ("*.py", "", lambda action: rf"\.{snake(action)}\b"),
+    "boto3 of 2023 (query/XML)": ("*.py", "mark.both_protocols", lambda action: rf"\.{snake(action)}\b"),
+    "aws command line": ("test_cli.py", "", lambda action: f'"{snake(action).replace("_", "-")}"'),
+    "JavaScript": ("js/*.mjs", "", lambda action: rf"new {action}Command\("),
+    "Rust": ("rust/*/*.rs", "", lambda action: rf"\.{snake(action)}\(\)"),
+}
+
 PYTHON_TEST = re.compile(r"^(?:async )?def (\w+)\(", re.M)
 RUST_TEST = re.compile(r"#\[(?:tokio::)?test[^\]]*\](?:\s*#\[[^\]]*\])*\s*(?:async )?fn (\w+)\(")
 NUMBERED = re.compile(r"(sse|kms|auth)_(\d+)(?:_to_(?:sse|kms|auth)?_?(\d+))?")
@@ -68,6 +77,20 @@ def tests_by_statement(names):
     return found
 
 
+def clients_of(actions):
+    """Rows of a table: which client calls which action in its tests, all of them over HTTPS."""
+    yield "| SQS action | " + " | ".join(CLIENTS) + " |"
+    yield "|---|" + ":-:|" * len(CLIENTS)
+    folder = ROOT / "tests" / "clients"
+    sources = {}
+    for client, (files, marked, _) in CLIENTS.items():
+        texts = (path.read_text() for path in folder.glob(files))
+        sources[client] = "".join(text for text in texts if marked in text)
+    for action in actions:
+        calls = (re.search(written(action), sources[client]) for client, (_, _, written) in CLIENTS.items())
+        yield f"| {action} | " + " | ".join("yes" if call else "" for call in calls) + " |"
+
+
 def cell(names):
     names = sorted(set(names))
     shown = ", ".join(f"`{name}`" for name in names[:TEST_NAMES_SHOWN_MAX])
@@ -93,6 +116,7 @@ def page():
         "",
         "Called by the client tests with boto3, the aws command line or hand-written requests.",
     ]
+    lines += ["", *clients_of(SQS_ACTIONS)]
     for service, actions in (("SQS", SQS_ACTIONS), ("KMS", KMS_ACTIONS), ("STS", STS_ACTIONS)):
         lines += ["", f"| {service} action | Tests |", "|---|---|"]
         for action in actions:

@@ -114,14 +114,18 @@ def test_dead_letters_are_collected_and_moved_back_from_the_command_line(aws, qu
     aws("sqs", "send-message", "--queue-url", source, "--message-body", "poison")
     assert aws("sqs", "receive-message", "--queue-url", source, "--visibility-timeout", "0")["Messages"]
     assert aws("sqs", "receive-message", "--queue-url", source) == ""
-    assert aws("sqs", "start-message-move-task", "--source-arn", arn)["TaskHandle"]
+    task = aws("sqs", "start-message-move-task", "--source-arn", arn)["TaskHandle"]
     (message,) = aws("sqs", "receive-message", "--queue-url", source, "--wait-time-seconds", "10")["Messages"]
     assert message["Body"] == "poison"
-    (task,) = aws("sqs", "list-message-move-tasks", "--source-arn", arn)["Results"]
-    assert (task["SourceArn"], task["ApproximateNumberOfMessagesToMove"]) == (arn, 1)
+    (listed,) = aws("sqs", "list-message-move-tasks", "--source-arn", arn)["Results"]
+    assert (listed["SourceArn"], listed["ApproximateNumberOfMessagesToMove"]) == (arn, 1)
+    cancel = ("sqs", "cancel-message-move-task", "--task-handle", task)
+    assert "Only active tasks can be cancelled" in aws(*cancel, fails=True)
     handle = ("--queue-url", source, "--receipt-handle", message["ReceiptHandle"])
     aws("sqs", "change-message-visibility", *handle, "--visibility-timeout", "0")
     assert aws("sqs", "receive-message", "--queue-url", source) == "", "its second delivery makes it a dead letter again"
+    aws("sqs", "set-queue-attributes", "--queue-url", source, "--attributes", '{"RedrivePolicy":""}')
+    assert aws("sqs", "list-dead-letter-source-queues", "--queue-url", dead)["queueUrls"] == []
     aws("sqs", "purge-queue", "--queue-url", dead)
     assert "PurgeQueueInProgress" in aws("sqs", "purge-queue", "--queue-url", dead, fails=True)
 

@@ -342,7 +342,6 @@ def test_empty_lists_count_as_absent(sqs, queue):
     (message,) = receive(sqs, url, **asked)
     assert not {"Attributes", "MessageAttributes"} & set(message)
     assert "Attributes" not in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[])
-    sqs.set_queue_attributes(QueueUrl=url, Attributes={})
     refused("MissingParameter", sqs.tag_queue, QueueUrl=url, Tags={})
     refused("MissingParameter", sqs.untag_queue, QueueUrl=url, TagKeys=[])
     refused("MissingParameter", sqs.add_permission, QueueUrl=url, Label="l", AWSAccountIds=[], Actions=["SendMessage"])

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   AddPermissionCommand,
+  CancelMessageMoveTaskCommand,
   ChangeMessageVisibilityBatchCommand,
   ChangeMessageVisibilityCommand,
   CreateQueueCommand,
@@ -115,11 +116,12 @@ test("a message received too often goes to the dead letters and a task brings it
   assert.deepEqual(await counts(dead), [1, 0]);
   const sources = await sqs.send(new ListDeadLetterSourceQueuesCommand({ QueueUrl: dead }));
   assert.deepEqual(sources.queueUrls, [url]);
-  await sqs.send(new StartMessageMoveTaskCommand({ SourceArn: target }));
+  const { TaskHandle } = await sqs.send(new StartMessageMoveTaskCommand({ SourceArn: target }));
   assert.equal((await receive(url))[0].Body, "poison");
   const status = async () => (await sqs.send(new ListMessageMoveTasksCommand({ SourceArn: target }))).Results[0];
   await until(async () => (await status()).Status === "COMPLETED", "the task ends");
   assert.equal((await status()).ApproximateNumberOfMessagesMoved, 1);
+  await assert.rejects(sqs.send(new CancelMessageMoveTaskCommand({ TaskHandle })), { name: "UnsupportedOperation" });
 });
 
 test("queues are listed page by page, tagged and shared", async () => {

@@ -130,12 +130,14 @@ async fn dead_letters_are_collected_and_moved_back() {
     );
     let sources = sqs.list_dead_letter_source_queues().queue_url(&dead).send().await.expect("a reply");
     assert_eq!(sources.queue_urls(), [url.clone()]);
-    sqs.start_message_move_task().source_arn(&target).send().await.expect("a task");
+    let task = sqs.start_message_move_task().source_arn(&target).send().await.expect("a task");
     assert_eq!(bodies(&receive(&sqs, &url, 1).await), ["poison"]);
     for _ in 0..100 {
         let tasks = sqs.list_message_move_tasks().source_arn(&target).send().await.expect("tasks");
         if tasks.results()[0].status() == Some("COMPLETED") {
             assert_eq!(tasks.results()[0].approximate_number_of_messages_moved(), 1);
+            let cancel = sqs.cancel_message_move_task().set_task_handle(task.task_handle).send().await;
+            assert!(cancel.expect_err("it has ended").into_service_error().is_unsupported_operation());
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -159,6 +161,14 @@ async fn queues_are_listed_tagged_and_deleted() {
     sqs.untag_queue().queue_url(&url).tag_keys("stage").send().await.expect("no tag");
     let tags = sqs.list_queue_tags().queue_url(&url).send().await.expect("tags").tags;
     assert_eq!(tags, Some(HashMap::from([("team".to_owned(), "blue".to_owned())])));
+    let change = sqs.set_queue_attributes().queue_url(&url).attributes(QueueAttributeName::DelaySeconds, "1");
+    change.send().await.expect("it is changed");
+    assert_eq!(attribute(&sqs, &url, QueueAttributeName::DelaySeconds).await.as_deref(), Some("1"));
+    let permission = sqs.add_permission().queue_url(&url).label("other").actions("SendMessage");
+    permission.aws_account_ids("111111111111").send().await.expect("a permission");
+    assert!(attribute(&sqs, &url, QueueAttributeName::Policy).await.expect("a policy").contains("other"));
+    sqs.remove_permission().queue_url(&url).label("other").send().await.expect("no permission");
+    assert_eq!(attribute(&sqs, &url, QueueAttributeName::Policy).await, None);
     sqs.purge_queue().queue_url(&url).send().await.expect("it is purged");
     sqs.delete_queue().queue_url(&url).send().await.expect("it is deleted");
     let gone =
