@@ -93,6 +93,12 @@ pub enum ControlError {
         /// Whose directory.
         owner: u32,
     },
+    /// The broker hung up.
+    #[error("the running broker takes no orders from this user: run this as user {owner} or as root")]
+    Refused {
+        /// Whose directory it is.
+        owner: u32,
+    },
     /// It took too long.
     #[error("the running broker did not answer within {} s: see its log", ANSWER_WAIT.as_secs())]
     NoAnswer,
@@ -187,11 +193,23 @@ pub async fn ask(data_dir: &Path, order: &Order) -> Result<Option<Answer>, Contr
     if found != owner && found != 0 {
         return Err(ControlError::Impostor { found, owner });
     }
-    stream.write_all(&order.encode()?).await?;
-    stream.shutdown().await?;
-    let mut line = Vec::new();
-    let mut limited = stream.take(ANSWER_BYTES_MAX);
-    timeout(ANSWER_WAIT, limited.read_to_end(&mut line)).await.map_err(|_| ControlError::NoAnswer)??;
+    let order = order.encode()?;
+    let exchange = async {
+        stream.write_all(&order).await?;
+        stream.shutdown().await?;
+        let mut line = Vec::new();
+        (&mut stream).take(ANSWER_BYTES_MAX).read_to_end(&mut line).await?;
+        io::Result::Ok(line)
+    };
+    let line = match timeout(ANSWER_WAIT, exchange).await {
+        Err(_) => return Err(ControlError::NoAnswer),
+        Ok(Err(error))
+            if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) =>
+        {
+            return Err(ControlError::Refused { owner });
+        }
+        Ok(exchanged) => exchanged?,
+    };
     serde_json::from_slice(&line).map(Some).map_err(|_| ControlError::Garbled)
 }
 

@@ -1,6 +1,7 @@
 """The root key's life: a new one at any moment, a passphrase, a credential of the service manager, backups."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -273,6 +274,31 @@ def test_a_backup_from_before_needs_the_root_key_from_before(home, tmp_path):
         opens(elsewhere.start(), blob)
     finally:
         elsewhere.kill()
+
+
+def test_nobody_else_gives_orders(home, tmp_path):
+    home.start()
+    before = root_key(home).read_bytes()
+    if os.geteuid() == 0:
+        # Somebody who may look at the data directory, and no more.
+        for folder in (home.data, *home.data.parents):
+            if folder.stat().st_mode & 0o001 == 0:
+                folder.chmod(folder.stat().st_mode | 0o011)
+        elsewhere = ["--data-dir", home.data, "--secrets-dir", "/nonexistent/secrets"]
+        binary = shutil.copy(daemon.BINARY, home.data / "sealq")
+        result = subprocess.run(
+            [binary, "kms", "rotate-root", *elsewhere], capture_output=True, text=True, user=65534, group=65534, extra_groups=[]
+        )
+        assert result.returncode == 1 and "as root" in result.stderr, result.stderr
+    # From where the broker cannot be reached, its lock keeps everybody out.
+    apart = ["unshare", "--net", "--map-root-user"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode == 0:
+        result = subprocess.run([*apart, daemon.BINARY, "kms", "rotate-root", "--config", home.config], capture_output=True, text=True)
+        assert result.returncode == 3 and "where it runs" in result.stderr, result.stderr
+    assert root_key(home).read_bytes() == before and rotations(home) == []
+    many = [subprocess.Popen([daemon.BINARY, "kms", "rotate-root", "--config", home.config], stderr=subprocess.PIPE) for _ in range(4)]
+    assert [command.wait(60) for command in many] == [0] * 4
+    assert len(rotations(home)) == 4
 
 
 def test_a_lost_root_key_is_said_and_nothing_is_made_in_its_place(home):

@@ -7,10 +7,11 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use sealq_config::Config;
 use sealq_crypto::CallEstimate;
+use sealq_storage::OpenError;
 
 use super::{Exit, Sources, data, say, say_error, settings, wait_for};
 use crate::control::{self, Order};
-use crate::daemon::stopped;
+use crate::daemon::{DaemonError, stopped};
 use crate::first_start::FirstStartError;
 use crate::first_start::root_key_file::{Protection, read_passphrase};
 use crate::first_start::secret_file::Readers;
@@ -106,6 +107,11 @@ async fn rotate_stopped(config: &Config, arguments: &RotateRoot, protection: Pro
         Ok(done) => rotated(config, arguments, &done.to_string()),
         Err(error) => {
             say_error(&error);
+            if matches!(error, DaemonError::Log(OpenError::Locked { .. })) {
+                say(
+                    "A broker that runs on it cannot be reached from here: run this where it runs, in its container",
+                );
+            }
             Exit::of(&error)
         }
     }
