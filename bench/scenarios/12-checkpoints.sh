@@ -9,7 +9,7 @@ begun=$(checkpoints)
 measure checkpoints-few load --endpoint "https://127.0.0.1:$https" "${load[@]}"
 few=$(( $(checkpoints) - ${begun:-0} ))
 stop_broker
-start_broker "$home" 'segment_bytes = "2MiB"'
+start_broker "$home" 'segment_bytes = "4 MiB"'
 begun=$(checkpoints)
 measure checkpoints-many load --endpoint "https://127.0.0.1:$https" "${load[@]}"
 note checkpoints "checkpoints written during checkpoints-few: $few" \

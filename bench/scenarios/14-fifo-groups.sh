@@ -4,17 +4,18 @@
 deep=${BENCH_BACKLOG:-1000000}
 probe=$((seconds * 5000))
 fifo=(--attributes FifoQueue=true --attributes VisibilityTimeout=3600 "${sse_kms[@]}")
-at=(--endpoint "https://127.0.0.1:$https" --connections 16 --batch 10)
+at=(--endpoint "https://127.0.0.1:$https")
+many=(--connections 16 --batch 10 --seconds 3600)
 
 fifo_rows() { # NAME QUEUE GROUPS PREFIX
   measure "$1-send" load "${at[@]}" --queue "$2" --mode send --groups "$3" --group-prefix "$4" \
-    --seconds 3600 --messages "$probe"
-  measure "$1-receive" load "${at[@]}" --queue "$2" --mode receive --wait-seconds 0 --seconds 3600 --messages "$probe"
+    "${many[@]}" --messages "$probe"
+  measure "$1-receive" load "${at[@]}" --queue "$2" --mode receive --wait-seconds 0 "${many[@]}" --messages "$probe"
 }
 
 fill groups.fifo 10000 "${fifo[@]}" --groups 100000
 fifo_rows fifo-shallow groups.fifo 100000 group
-measure fifo-fill load "${at[@]}" --queue groups.fifo --mode send --groups 100000 --seconds 3600 --messages "$deep"
+measure fifo-fill load "${at[@]}" --queue groups.fifo --mode send --groups 100000 "${many[@]}" --messages "$deep"
 fifo_rows fifo-deep groups.fifo 100000 group
 
 fill locked.fifo "$deep" "${fifo[@]}" --groups 1 --group-prefix locked

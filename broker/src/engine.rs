@@ -127,8 +127,9 @@ impl<T: ReplyToken> Engine<T> {
                 match written {
                     Ok(()) => {
                         if let Some(queue) = self.queues.remove(&stream) {
-                            for waiter in queue.waiters {
-                                out.push(Effect::Reply(waiter.reply, Outcome::QueueGone));
+                            let waiting = queue.waiters.into_iter().map(|waiter| waiter.reply);
+                            for reply in waiting.chain(queue.held_sends.into_iter().map(|(_, reply)| reply)) {
+                                out.push(Effect::Reply(reply, Outcome::QueueGone));
                             }
                         }
                         for queue in self.queues.values_mut() {
@@ -189,7 +190,7 @@ impl<T: ReplyToken> Engine<T> {
 
     /// Lets the clock act: timeouts, delays, retention, long polls. Also goes a step on with what is left of the start.
     pub fn tick(&mut self, now_ms: u64, log: &mut Log, out: &mut Vec<Effect<T>>) {
-        self.read_on(now_ms, log);
+        self.read_on(now_ms, log, out);
         while let Some((at_ms, alarm)) = self.core.timers.pop_due(now_ms) {
             match alarm {
                 Alarm::Visible { stream, sequence } => {
@@ -297,6 +298,12 @@ impl<T: ReplyToken> Engine<T> {
             out.push(Effect::Reply(reply, Outcome::QueueGone));
             return;
         };
+        if queue.unread_keys.is_some() {
+            if let Err(reply) = Self::hold_send(queue, items, reply) {
+                out.push(Effect::Reply(reply, Outcome::Unavailable(Unavailable::DiskFull)));
+            }
+            return;
+        }
         let mut sent = Vec::with_capacity(items.len());
         for item in &items {
             if let Some(original) = item.dedup_key.and_then(|key| queue.dedup.find(&key, now_ms)) {

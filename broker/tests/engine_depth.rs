@@ -255,6 +255,51 @@ fn a_group_behind_a_deep_locked_one_is_served_also_right_after_a_start() {
 }
 
 #[test]
+fn a_send_right_after_a_start_waits_until_it_is_known_whether_it_is_a_duplicate() {
+    const MESSAGES: u64 = 2_600;
+    let mut broker = Broker::new(vec![fifo()]);
+    let item = |number: u64, now_ms: u64| {
+        let dedup_key = Some(u128::from(number).to_le_bytes());
+        let mut extension = Vec::new();
+        sealq_broker::extension::Extension { dedup_key, ..Default::default() }.encode(&mut extension);
+        SendItem {
+            sealed: stored_body(),
+            extension,
+            message_id: [2; 16],
+            sent_at_ms: now_ms,
+            visible_at_ms: now_ms,
+            group_hash: 4,
+            dedup_key,
+            body_bytes: 4,
+        }
+    };
+    let items = (1..=MESSAGES).map(|number| item(number, broker.now_ms)).collect();
+    broker.ask(Some(Command::Send { stream: 1, items, reply: Token }));
+    broker.restart();
+    broker.now_ms += 1_000;
+    let mut sent = Vec::new();
+    for number in [1, MESSAGES + 1] {
+        let items = vec![item(number, broker.now_ms)];
+        let answer = broker.ask(Some(Command::Send { stream: 1, items, reply: Token }));
+        assert!(answer.is_none(), "its key may stand in a message that was not read yet");
+    }
+    for _ in 0..10 {
+        let log = broker.log.as_mut().unwrap();
+        let mut effects = Vec::new();
+        broker.engine.tick(broker.now_ms, log, &mut effects);
+        log.flush().unwrap();
+        broker.engine.durable(broker.now_ms, log.durable_lsn(), log, &mut effects);
+        for Effect::Reply(_, outcome) in effects {
+            let Outcome::Sent(answer) = outcome else { panic!("a send was refused") };
+            sent.push((answer[0].message_id, answer[0].sequence));
+        }
+    }
+    assert_eq!(sent, [([1; 16], 1), ([2; 16], MESSAGES + 1)]);
+    broker.rest();
+    assert_eq!(broker.visible(1), MESSAGES + 1);
+}
+
+#[test]
 fn a_mass_expiry_goes_in_steps_and_is_counted() {
     let mut broker = Broker::new(vec![standard()]);
     for _ in 0..5 {

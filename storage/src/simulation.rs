@@ -363,10 +363,12 @@ fn recent_messages_are_found_beyond_skipped_sequences_dead_ones_included() {
     log.put_delete(1, 3).unwrap();
     // As recovery does for records that a crash cut short.
     log.streams.get_mut(&1).unwrap().liveness.skip_to(8);
-    let sequences = |log: &Log| log.recent(1, 2).map(|record| record.facts().sequence).collect::<Vec<_>>();
+    let sequences =
+        |log: &Log| log.recent(1, u64::MAX, 2).map(|record| record.facts().sequence).collect::<Vec<_>>();
     assert_eq!(sequences(&log), [4, 3, 2]);
     assert_eq!(log.put_message(at(5)).unwrap().sequence, 8);
     assert_eq!(sequences(&log), [8, 4, 3, 2]);
+    assert_eq!(log.recent(1, 4, 2).map(|record| record.facts().sequence).collect::<Vec<_>>(), [3, 2]);
 }
 
 #[test]

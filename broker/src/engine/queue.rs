@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use sealq_storage::Log;
 
 use super::attempt::Attempts;
-use super::command::ReceiveRequest;
+use super::command::{ReceiveRequest, SendItem};
 use super::dedup::DedupWindow;
 use super::fifo::FifoSchedule;
 use super::gauges::QueueGauges;
@@ -84,6 +84,10 @@ pub(super) struct Queue<T> {
     pub(super) visible: u64,
     pub(super) waiters: VecDeque<Waiter<T>>,
     pub(super) dedup: DedupWindow,
+    /// Deduplication keys of messages before this sequence were not read since the start.
+    pub(super) unread_keys: Option<u64>,
+    /// Sends that came meanwhile, in order.
+    pub(super) held_sends: VecDeque<(Vec<SendItem>, T)>,
     pub(super) attempts: Attempts,
     pub(super) moved_times: MovedTimes,
     /// Messages that may be moved ones and were not looked at since the start.
@@ -109,6 +113,8 @@ impl<T> Queue<T> {
             visible: 0,
             waiters: VecDeque::new(),
             dedup: DedupWindow::default(),
+            unread_keys: None,
+            held_sends: VecDeque::new(),
             attempts: Attempts::default(),
             moved_times: MovedTimes::default(),
             unread_moves: None,
@@ -201,6 +207,7 @@ impl<T> Queue<T> {
         self.moved_times.clear();
         self.unread_moves = None;
         self.dedup.clear();
+        self.unread_keys = None;
         self.attempts.clear();
         self.visible = 0;
         // In-flight counts by group go with the schedule.

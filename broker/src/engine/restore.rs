@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sealq_storage::Log;
 
-use super::command::ReplyToken;
+use super::command::{Effect, ReplyToken, SendItem};
 use super::dedup::{DEDUP_WINDOW_MS, Original};
 use super::fifo::FifoSchedule;
 use super::gauges::QueueGauges;
@@ -24,6 +24,12 @@ const STAMP_SKEW_MS: u64 = 120 * 1000;
 
 /// Messages read in one step after the start, so that it does not stall the shard.
 pub(super) const READ_STEP_MESSAGES: usize = 2_000;
+
+/// Deduplication keys read in one step: they stand beside the bodies, which may have to come from the disk.
+const READ_STEP_KEYS: usize = 500;
+
+/// Sends that may wait for a queue's keys to be read; more are refused for the time being.
+const HELD_SENDS_MAX: usize = 10_000;
 
 impl<T: ReplyToken> Engine<T> {
     /// Adds a queue whose messages are in the log already.
@@ -44,9 +50,7 @@ impl<T: ReplyToken> Engine<T> {
                 queue.unread_moves = Some(0..log.next_sequence(stream));
             }
         }
-        if queue.rules.fifo {
-            restore_deduplication(now_ms, &mut queue, log);
-        }
+        queue.unread_keys = queue.rules.fifo.then(|| log.next_sequence(stream));
         let held = (queue.in_flight.len() + queue.delayed.len()) as u64;
         queue.visible = log.live_count(stream).saturating_sub(held);
         if queue.is_unread() {
@@ -58,22 +62,61 @@ impl<T: ReplyToken> Engine<T> {
     }
 
     /// One step of what [`Self::restore_queue`] left for later, for one queue.
-    pub(super) fn read_on(&mut self, now_ms: u64, log: &Log) {
+    pub(super) fn read_on(&mut self, now_ms: u64, log: &mut Log, out: &mut Vec<Effect<T>>) {
         let Some(stream) = self.core.unread.pop_front() else { return };
         let Some(queue) = self.queues.get_mut(&stream) else { return };
+        queue.read_keys(now_ms, log);
         queue.read_on(log, READ_STEP_MESSAGES);
         self.core.read_moves(now_ms, queue, log);
         if queue.is_unread() {
             self.core.unread.push_back(stream);
         }
         self.core.dirty.push(stream);
+        if queue.unread_keys.is_none() {
+            for (items, reply) in std::mem::take(&mut queue.held_sends) {
+                self.send(now_ms, stream, items, reply, log, out);
+            }
+        }
+    }
+
+    /// Keeps a send that may be a duplicate of a message whose key is not read yet. Gives its reply back when too many
+    /// wait already.
+    pub(super) fn hold_send(queue: &mut Queue<T>, items: Vec<SendItem>, reply: T) -> Result<(), T> {
+        if queue.held_sends.len() >= HELD_SENDS_MAX {
+            return Err(reply);
+        }
+        queue.held_sends.push_back((items, reply));
+        Ok(())
     }
 }
 
 impl<T> Queue<T> {
+    /// Reads what was accepted in the last five minutes, newest first.
+    fn read_keys(&mut self, now_ms: u64, log: &Log) {
+        let Some(mut below) = self.unread_keys else { return };
+        let mut read = 0;
+        let since_ms = now_ms.saturating_sub(DEDUP_WINDOW_MS);
+        for recent in log.recent(self.stream, below, since_ms).take(READ_STEP_KEYS) {
+            let facts = recent.facts();
+            (below, read) = (facts.sequence, read + 1);
+            let Ok(Some(key)) =
+                recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
+            else {
+                continue;
+            };
+            let Ok(Ok(sealed)) = recent.body().map(sealq_crypto::SealedMessage::parse) else { continue };
+            let message_id = *sealed.message_id();
+            let original = Original { message_id, sequence: facts.sequence, lsn: log.durable_lsn() };
+            self.dedup.remember(key, facts.sent_at_ms, original);
+        }
+        self.unread_keys = (read == READ_STEP_KEYS).then_some(below);
+    }
+
     /// Whether a look at every message is not finished.
     fn is_unread(&self) -> bool {
-        self.unread_moves.is_some() || matches!(&self.schedule, Schedule::Fifo(fifo) if fifo.is_unread())
+        self.unread_keys.is_some()
+            || self.unread_moves.is_some()
+            || matches!(&self.schedule, Schedule::Fifo(fifo) if fifo.is_unread())
     }
 }
 
@@ -144,21 +187,6 @@ impl<T: ReplyToken> Core<T> {
             from = facts.sequence + 1;
         }
         queue.unread_moves = Some(from..unread.end);
-    }
-}
-
-fn restore_deduplication<T>(now_ms: u64, queue: &mut Queue<T>, log: &Log) {
-    for recent in log.recent(queue.stream, now_ms.saturating_sub(DEDUP_WINDOW_MS)) {
-        let Ok(Some(key)) =
-            recent.extension().map(|bytes| Extension::decode(bytes).ok().and_then(|e| e.dedup_key))
-        else {
-            continue;
-        };
-        let Ok(Ok(sealed)) = recent.body().map(sealq_crypto::SealedMessage::parse) else { continue };
-        let facts = recent.facts();
-        let original =
-            Original { message_id: *sealed.message_id(), sequence: facts.sequence, lsn: log.durable_lsn() };
-        queue.dedup.remember(key, facts.sent_at_ms, original);
     }
 }
 

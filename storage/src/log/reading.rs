@@ -74,15 +74,15 @@ impl Log {
         self.read_located(stream, id, &entry)
     }
 
-    /// Messages of `stream` enqueued at or after `since_ms`, newest first, dead ones included as long as their
-    /// segment is there. What cannot be read is left out.
-    pub fn recent(&self, stream: u32, since_ms: u64) -> impl Iterator<Item = Record> + '_ {
+    /// Messages of `stream` before sequence `below` that were enqueued at or after `since_ms`, newest first, dead ones
+    /// included as long as their segment is there. What cannot be read is left out.
+    pub fn recent(&self, stream: u32, below: u64, since_ms: u64) -> impl Iterator<Item = Record> + '_ {
         // By known ranges, not by counting down: recovery skips sequences, and retired stretches may be millions long.
         let ranges = self.streams.get(&stream).map_or_else(Vec::new, Stream::known_ranges);
         ranges
             .into_iter()
             .rev()
-            .flat_map(|(first, last)| (first..=last).rev())
+            .flat_map(move |(first, last)| (first..below.min(last.saturating_add(1))).rev())
             .filter_map(move |sequence| self.locate(stream, sequence))
             .take_while(move |(_, entry)| MessageFacts::of(entry, None).sent_at_ms >= since_ms)
             .filter_map(move |(id, entry)| self.read_located(stream, id, &entry).ok())
