@@ -21,7 +21,8 @@ class Stand:
     def __init__(self, kind, directory):
         self.service = {"sealq": key_services.Sealq, "moto": key_services.Moto, "openbao": key_services.OpenBao}[kind](directory / kind)
         self.service.start()
-        self.broker = daemon.Broker(directory / "queues", self.service.settings() + account_settings()).start()
+        settings = key_services.SMALL_SEGMENTS + self.service.settings() + account_settings()
+        self.broker = daemon.Broker(directory / "queues", settings).start()
         self.sqs = self.broker.client()
         self.count = 0
 
@@ -282,6 +283,43 @@ def test_wrong_credentials_are_refused_at_once_and_in_clear_words(sealq, tmp_pat
         assert broker.metric("sealq_kms_unreachable_seconds") == 0
     finally:
         broker.kill()
+
+
+def test_a_certificate_that_does_not_verify_is_an_outage_and_no_way_in(sealq, tmp_path):
+    # The authority of another broker.
+    ca_file = f'ca_file = "{sealq.broker.ca_file}"\n'
+    credentials = sealq.service.broker.root_credentials()
+    broker = daemon.Broker(tmp_path, key_services.aws_settings(sealq.service.broker.endpoint, *credentials, ca_file)).start()
+    try:
+        sqs = broker.client()
+        url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": sealq.service.new_key()})["QueueUrl"]
+        refused("InternalFailure", sqs.send_message, QueueUrl=url, MessageBody="x", status=500)
+        assert "TLS with" in broker.log()
+        assert broker.metric("sealq_kms_calls_total", action="GenerateDataKey", outcome="Unreachable") == 1
+        assert broker.inspect("q") == []
+    finally:
+        broker.kill()
+
+
+def test_sse_176_sse_143_a_rate_limit_is_throttling_and_no_outage(openbao):
+    url = openbao.queue(openbao.service.new_key())
+    openbao.sqs.send_message(QueueUrl=url, MessageBody="x")
+    openbao.service.call("POST", "sys/quotas/rate-limit/test", {"path": "transit/", "rate": 1, "interval": "1h"})
+    try:
+        admin = openbao.user("admin")
+        # The first is let through by the quota, its Decrypt or that of the next is not.
+        codes = []
+        for _ in range(3):
+            try:
+                admin.send_message(QueueUrl=url, MessageBody="x")
+            except admin.exceptions.ClientError as error:
+                codes.append((error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]))
+        assert codes == [("KMS.ThrottlingException", 400)] * 3
+        openbao.sqs.send_message(QueueUrl=url, MessageBody="by the one who holds a key")
+        assert openbao.broker.metric("sealq_kms_unreachable_seconds") == 0
+    finally:
+        openbao.service.call("DELETE", "sys/quotas/rate-limit/test")
+    assert len(records(openbao.broker, url)) == 2
 
 
 def test_a_token_is_read_anew_when_it_is_replaced_and_says_what_it_may_not(openbao):
