@@ -89,25 +89,29 @@ pub(crate) fn named(key_id: &str, scope: &Scope) -> Result<NamedKey, KeyServiceE
 
 fn transit_key(key_id: &str, scope: &Scope) -> Result<TransitKey, KeyServiceError> {
     let not_found = |message: String| KeyServiceError::Refused { kind: Refusal::NotFound, message };
-    let (account, resource) = if key_id.starts_with("arn:") {
+    let resource = if key_id.starts_with("arn:") {
         let parts: Vec<&str> = key_id.splitn(6, ':').collect();
         let &[_, partition, "kms", region, account, resource] = parts.as_slice() else {
             return Err(not_found(format!("Invalid arn {key_id}")));
         };
-        if partition != scope.partition || account.is_empty() {
+        if partition != scope.partition {
             return Err(not_found(format!("Invalid arn {key_id}")));
         }
         if region != scope.region {
             return Err(not_found(format!("Invalid arn {region}")));
         }
+        // Whose key it is, is known by the queue only: no account can lend one to another.
+        if account != scope.account {
+            return Err(not_found(format!("Key '{key_id}' does not exist")));
+        }
         let named = resource.strip_prefix("key/").filter(|name| !name.starts_with(ALIAS_PREFIX));
         let alias = resource.starts_with(ALIAS_PREFIX).then_some(resource);
-        let resource = named.or(alias).ok_or_else(|| not_found(format!("Invalid arn {key_id}")))?;
-        (account, resource)
+        named.or(alias).ok_or_else(|| not_found(format!("Invalid arn {key_id}")))?
     } else {
-        (scope.account.as_str(), key_id)
+        key_id
     };
-    let managed_name = format!("{MANAGED_PREFIX}{}-{account}", scope.region);
+    let Scope { partition, region, account } = scope;
+    let managed_name = format!("{MANAGED_PREFIX}{region}-{account}");
     let name = match resource {
         MANAGED_SQS_ALIAS => &managed_name,
         alias => alias.strip_prefix(ALIAS_PREFIX).unwrap_or(alias),
@@ -116,7 +120,6 @@ fn transit_key(key_id: &str, scope: &Scope) -> Result<TransitKey, KeyServiceErro
     if !is_transit_name(name) || name.starts_with(MANAGED_PREFIX) && !managed {
         return Err(not_found(format!("Invalid keyId '{key_id}'")));
     }
-    let Scope { partition, region, .. } = scope;
     let arn = format!("arn:{partition}:kms:{region}:{account}:key/{name}");
     Ok(TransitKey { name: name.to_owned(), arn, managed })
 }

@@ -341,10 +341,24 @@ fn kms(config: &Config) -> Result<(), Violation> {
         KmsProvider::OpenBao => {
             needed("kms.openbao.address", openbao.address.is_empty())?;
             needed("kms.openbao.mount", openbao.mount.is_empty())?;
+            require(is_mount_path(&openbao.mount), || {
+                Violation::new(
+                    "kms.openbao.mount",
+                    quoted(&openbao.mount),
+                    "a path of letters, digits and - . _, as in transit or team/transit",
+                )
+            })?;
             needed("kms.openbao.token_file", openbao.token_file.as_os_str().is_empty())?;
             key_service_url("kms.openbao.address", &openbao.address)
         }
     }
+}
+
+fn is_mount_path(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    path.trim_matches('/')
+        .split('/')
+        .all(|part| !part.is_empty() && part != "." && part != ".." && part.bytes().all(allowed))
 }
 
 /// Data keys cross this connection in clear.

@@ -350,6 +350,7 @@ def test_a_token_is_read_anew_when_it_is_replaced_and_says_what_it_may_not(openb
         ('[kms]\nprovider = "aws"\n[kms.aws]\nendpoint = "https://192.0.2.1"\naccess_key_id = "a"\nsecret_access_key = "b"\nca_file = "/nonexistent.pem"\n', "/nonexistent.pem"),
         ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://192.0.2.1:8200"\ntoken_file = "t"\n', "loopback"),
         ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:8200"\ntoken_file = "/nonexistent"\n', "kms.openbao.token_file"),
+        ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:8200"\nmount = "../sys"\ntoken_file = "t"\n', "kms.openbao.mount"),
         ('[kms]\nprovider = "vault"\n', "kms.provider"),
     ],
 )

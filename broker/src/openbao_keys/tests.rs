@@ -63,6 +63,9 @@ fn sse_82_what_can_be_no_key_is_not_found() {
         "arn:aws:kms:us-east-1:000000000000:orders",
         "arn:aws:kms:us-east-1:000000000000:key/alias/orders",
         "arn:aws:kms:us-east-1::key/orders",
+        "arn:aws:kms:us-east-1:111111111111:key/orders",
+        "arn:aws:kms:us-east-1:111111111111:alias/aws/sqs",
+        "arn:aws:kms:us-east-1:111111111111:key/aws-sqs-us-east-1-111111111111",
     ] {
         let error = transit_key(form, &scope()).unwrap_err();
         assert!(matches!(error, KeyServiceError::Refused { kind: Refusal::NotFound, .. }), "{form}");
