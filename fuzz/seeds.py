@@ -6,6 +6,7 @@ Layouts are those of docs/src/format.md; what a target reaches with a seed it wo
 
 import hashlib
 import pathlib
+import random
 import struct
 
 CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
@@ -44,6 +45,12 @@ def checkpoint():
     return counters + streams + catalog + struct.pack("<Q", 0)
 
 
+def choices(name, count, length):
+    """Bytes that a target turns into choices: the same at every run."""
+    source = random.Random(name)
+    return [source.randbytes(source.randint(length // 4, length)) for _ in range(count)]
+
+
 QUEUE = "https://sqs.us-east-1.example.net/000000000000/q"
 SEEDS = {
     "sealed_message": [
@@ -70,6 +77,8 @@ SEEDS = {
         b"POST\n/\n\nhost: h\nx-amz-date: 20260102T030405Z\nauthorization: AWS4-HMAC-SHA256 Credential=A/20260102/us-east-1/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + b"0" * 64,
         b"GET\n/000000000000/q\nAction=SendMessage&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=A%2F20260102%2Fus-east-1%2Fsqs%2Faws4_request&X-Amz-Date=20260102T030405Z&X-Amz-Expires=900&X-Amz-SignedHeaders=host&X-Amz-Signature=" + b"0" * 64 + b"\nhost: h",
     ],
+    "canonical_request": choices("canonical_request", 32, 120),
+    "decision": choices("decision", 64, 400),
     "policy": [
         b'{"Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow","Principal":{"AWS":["*","000000000000"]},"Action":"sqs:*","Resource":"arn:aws:sqs:*:*:q*","Condition":{"StringLike":{"aws:username":"${aws:username}"},"Bool":{"aws:SecureTransport":"true"}}}]}',
         b'{"Statement":{"Effect":"Deny","NotPrincipal":{"Service":"sns.amazonaws.com"},"NotAction":["kms:De*"],"Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"},"ForAnyValue:StringEqualsIfExists":{"aws:TagKeys":["a"]},"DateLessThan":{"aws:CurrentTime":"2026-01-01T00:00:00Z"}}}}',

@@ -5,20 +5,37 @@
 
 mod condition;
 pub mod decision;
+mod distinct_json;
 mod document;
 mod pattern;
 
 use std::fmt;
 
 pub use condition::{ConditionKeys, ConditionValue};
-pub use decision::{Decision, DenialReason};
-pub use document::PolicyError;
+pub use decision::{Deciding, Decision, DenialReason, PolicySource};
+pub use document::{
+    PolicyError, QUEUE_POLICY_CONDITIONS_MAX, QUEUE_POLICY_PRINCIPALS_MAX, QUEUE_STATEMENT_ACTIONS_MAX,
+};
 
 use condition::Conditions;
 use pattern::Pattern;
 
 /// Longest policy text that is parsed, bytes (the limit of key policies; the others' own limits are below it).
 pub const POLICY_BYTES_MAX: usize = 32_768;
+
+/// Most characters of an inline policy of a user, white space not counted.
+pub const USER_POLICY_CHARS_MAX: usize = 2_048;
+/// Most characters of an inline policy of a role, white space not counted.
+pub const ROLE_POLICY_CHARS_MAX: usize = 10_240;
+/// Most characters of a trust policy, white space not counted.
+pub const TRUST_POLICY_CHARS_MAX: usize = 2_048;
+/// Most characters of a managed policy, which a permissions boundary is, white space not counted.
+pub const MANAGED_POLICY_CHARS_MAX: usize = 6_144;
+
+/// The size of a policy text as the limits of users and roles count it.
+pub fn policy_chars(text: &str) -> usize {
+    text.chars().filter(|c| !c.is_whitespace()).count()
+}
 
 /// What a document is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +76,8 @@ struct Statement {
     actions: Patterns,
     resources: Patterns,
     conditions: Conditions,
+    /// Keys that its variables stand for, those with a default apart.
+    needs: Vec<String>,
 }
 
 /// A list of patterns that must match, or must not.
@@ -73,7 +92,7 @@ enum Principals {
     /// Identity policies name none.
     Implied,
     Listed(Vec<PrincipalPattern>),
-    /// NotPrincipal.
+    /// NotPrincipal, with Deny only: an Allow would admit anonymous callers.
     AllBut(Vec<PrincipalPattern>),
 }
 
@@ -107,17 +126,22 @@ pub struct Principal<'a> {
     pub is_anonymous: bool,
 }
 
-/// How a resource policy's statement named the caller; later ones are more specific.
+/// How a resource policy's statement named the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Named {
     /// Through its account: the account's own policies decide the rest.
     Account,
+    /// Through its role.
+    Role,
     /// As everybody.
     Everyone,
-    /// Itself, or its role.
+    /// As the user, service or session that it is.
     Itself,
-    /// The session's own ARN.
-    Session,
+}
+
+impl Named {
+    /// The ways that admit a caller whatever its session policies and its boundary leave out.
+    const STANDING: [Self; 2] = [Self::Itself, Self::Everyone];
 }
 
 /// One request.
@@ -144,10 +168,25 @@ impl fmt::Debug for Request<'_> {
 pub struct Verdict<'p> {
     /// The first statement that denies.
     pub deny: Option<StatementName<'p>>,
-    /// The statement that allows and names the caller most specifically.
-    pub allow: Option<(Named, StatementName<'p>)>,
-    /// A statement allows it to the caller's account.
-    pub delegates: bool,
+    /// The first statement that allows, by how it names the caller.
+    allows: [Option<StatementName<'p>>; Named::Itself as usize + 1],
+}
+
+impl<'p> Verdict<'p> {
+    /// The first statement that allows it to the caller named so.
+    pub fn allows(&self, named: Named) -> Option<StatementName<'p>> {
+        self.allows[named as usize]
+    }
+
+    /// A statement that allows it, however it names the caller.
+    pub fn allow(&self) -> Option<StatementName<'p>> {
+        self.allows.iter().rev().find_map(|allow| *allow)
+    }
+
+    /// A statement that names the caller in a way that no session policy and no boundary narrows.
+    fn stands(&self) -> Option<StatementName<'p>> {
+        Named::STANDING.into_iter().find_map(|named| self.allows(named))
+    }
 }
 
 /// Sid of a statement, or its position.
@@ -227,12 +266,8 @@ impl Policy {
                 verdict.deny = verdict.deny.or(Some(name));
                 continue;
             }
-            if named == Named::Account {
-                verdict.delegates = true;
-            }
-            if verdict.allow.is_none_or(|(before, _)| before < named) {
-                verdict.allow = Some((named, name));
-            }
+            let allows = &mut verdict.allows[named as usize];
+            *allows = allows.or(Some(name));
         }
         verdict
     }
@@ -243,18 +278,18 @@ impl Statement {
         if !self.actions.admit_ignoring_case(request.action) {
             return None;
         }
-        let named = self.principals.name(&request.principal, self.allow)?;
+        let named = self.principals.name(&request.principal)?;
+        // A variable without a value makes the statement not apply, also where absence or negation would let it.
+        if self.needs.iter().any(|key| request.keys.single(key).is_none()) {
+            return None;
+        }
         (self.resources.admit(request.resource, request.keys) && self.conditions.hold(request.keys))
             .then_some(named)
     }
 }
 
 impl Patterns {
-    /// A variable without a value makes a negated list match nothing too: the statement does not apply.
     fn admit(&self, text: &str, keys: &dyn ConditionKeys) -> bool {
-        if self.negated && !self.any_of.iter().all(|pattern| pattern.is_resolved(keys)) {
-            return false;
-        }
         self.any_of.iter().any(|pattern| pattern.matches(text, keys)) != self.negated
     }
 
@@ -264,14 +299,15 @@ impl Patterns {
 }
 
 impl Principals {
-    /// How the caller is named. A deny through the account reaches everybody in it.
-    fn name(&self, principal: &Principal<'_>, allow: bool) -> Option<Named> {
+    /// How the caller is named; of several ways, the one that is narrowed least. A deny through the account reaches
+    /// everybody in it.
+    fn name(&self, principal: &Principal<'_>) -> Option<Named> {
         match self {
             Self::Implied => Some(Named::Itself),
             Self::Listed(list) => list.iter().filter_map(|pattern| pattern.name(principal)).max(),
             Self::AllBut(list) => {
                 let excepted = list.iter().any(|pattern| pattern.name(principal).is_some());
-                (!(excepted || allow && principal.is_anonymous)).then_some(Named::Everyone)
+                (!excepted).then_some(Named::Everyone)
             }
         }
     }
@@ -287,14 +323,15 @@ impl PrincipalPattern {
                 None
             }
             Self::Account(_) => Some(Named::Account),
-            Self::Arn(arn) if !principal.is_service && arn == principal.arn => {
-                Some(if principal.role_arn.is_some() { Named::Session } else { Named::Itself })
+            Self::Arn(arn) if !principal.is_service && arn == principal.arn => Some(Named::Itself),
+            Self::Arn(arn) => (principal.role_arn == Some(arn)).then_some(Named::Role),
+            Self::UniqueId(id)
+                if principal.is_anonymous || principal.is_service || id != principal.unique_id =>
+            {
+                None
             }
-            Self::Arn(arn) => (principal.role_arn == Some(arn)).then_some(Named::Itself),
-            Self::UniqueId(id) => {
-                (!principal.is_anonymous && !principal.is_service && id == principal.unique_id)
-                    .then_some(Named::Itself)
-            }
+            Self::UniqueId(_) if principal.role_arn.is_some() => Some(Named::Role),
+            Self::UniqueId(_) => Some(Named::Itself),
             Self::Service(service) => {
                 (principal.is_service && service == principal.arn).then_some(Named::Itself)
             }

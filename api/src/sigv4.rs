@@ -21,6 +21,9 @@ pub use timestamp::SignedTime;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
 
+/// Members that tell Signature Version 2.
+const VERSION_2_MEMBERS: [&str; 2] = ["SignatureVersion", "AWSAccessKeyId"];
+
 /// Longest life of a presigned URL, seconds.
 pub const PRESIGNED_EXPIRES_S_MAX: u64 = 604_800;
 
@@ -115,17 +118,28 @@ impl Presented {
         let presigned = query.get("X-Amz-Signature").is_some() || query.get("X-Amz-Algorithm").is_some();
         match authorization {
             None if presigned => presigned_parts(parts, &query),
-            None if query.get("SignatureVersion").is_some() || query.get("AWSAccessKeyId").is_some() => {
-                Ok(Self::OtherScheme(SigV4Failure::incomplete(
-                    "Unsupported AWS 'algorithm': 'SignatureVersion 2'",
-                )))
-            }
+            None if VERSION_2_MEMBERS.iter().any(|name| query.get(name).is_some()) => Ok(Self::version_2()),
             None => Ok(Self::Anonymous),
             Some(_) if presigned => Err(SigV4Failure::incomplete(
                 "A request may be signed by its Authorization header or by its query string, not by both.",
             )),
             Some(value) => header_parts(parts, value.to_str().unwrap_or("")),
         }
+    }
+
+    /// What a form says whose request is not signed otherwise: Signature Version 2 puts its members there.
+    pub fn from_form(body: &[u8]) -> Self {
+        let mut names = body
+            .split(|byte| *byte == b'&')
+            .map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or(pair));
+        match names.any(|name| VERSION_2_MEMBERS.iter().any(|member| member.as_bytes() == name)) {
+            true => Self::version_2(),
+            false => Self::Anonymous,
+        }
+    }
+
+    fn version_2() -> Self {
+        Self::OtherScheme(SigV4Failure::incomplete("Unsupported AWS 'algorithm': 'SignatureVersion 2'"))
     }
 }
 

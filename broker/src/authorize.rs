@@ -7,13 +7,15 @@ mod keys;
 use std::sync::Arc;
 
 use sealq_api::error::{ErrorCode, ErrorReply};
-use sealq_api::iam::decision::{IdentityPolicies, decide_identity, decide_key, decide_queue};
-use sealq_api::iam::{Decision, Policy, Principal, Request};
+use sealq_api::iam::decision::{IdentityPolicies, decide_identity, decide_key, decide_queue, decide_role};
+use sealq_api::iam::{Decision, DenialReason, Policy, Principal, Request};
 use sealq_api::sqs::Action;
 use sealq_crypto::EncryptionContext;
+use smallvec::SmallVec;
 
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
+use crate::identity::Role;
 use crate::queues::{Queue, is_encrypted};
 pub use keys::RequestKeys;
 
@@ -53,42 +55,80 @@ impl Authorizer {
     /// # Errors
     /// InvalidSecurity, AccessDenied.
     pub fn queue(&self, caller: &Caller, action: Action, queue: &Queue) -> Result<(), ErrorReply> {
+        self.tags_of_queue(caller, action, queue, std::iter::empty())
+    }
+
+    /// Like [`Self::queue`], for an action that gives tags, or takes those without a value.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tags_of_queue<'t>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        queue: &Queue,
+        tags: impl IntoIterator<Item = (&'t str, Option<&'t str>)>,
+    ) -> Result<(), ErrorReply> {
         check_transport(caller, is_encrypted(&queue.record.settings))?;
-        let decision = self.decide_queue(caller, action, queue);
+        let mut keys = self.keys(caller).about(&queue.record);
+        keys.add_tags(tags);
+        let decision = decide_on_queue(caller, action, queue, &keys);
         denied_as(&decision, caller, action.iam_action(), &queue.arn_text)
     }
 
-    /// The bare decision about a queue action, for `explain`.
-    pub fn decide_queue(&self, caller: &Caller, action: Action, queue: &Queue) -> Decision {
-        let mut keys = self.keys(caller);
-        for (tag, value) in &queue.record.tags {
-            keys.add(format!("aws:resourcetag/{}", tag.to_lowercase()), value.clone());
-        }
-        keys.add("aws:resourceaccount".into(), queue.record.account.clone());
-        let request = Request {
-            principal: principal(caller),
-            action: action.iam_action(),
-            resource: &queue.arn_text,
-            keys: &keys,
-        };
-        let (policy, owner) = (queue.policy.as_deref(), &*queue.record.account);
-        decide_queue(&request, &identity(caller), policy, owner, !action.is_owner_only())
+    /// The bare decision about a queue action, for `explain`. `keys`: what is known of the request.
+    pub fn decide_queue<'p>(
+        &self,
+        caller: &'p Caller,
+        action: Action,
+        queue: &'p Queue,
+        keys: RequestKeys<'_>,
+    ) -> Decision<'p> {
+        decide_on_queue(caller, action, queue, &keys.about(&queue.record))
     }
 
     /// An action on what no resource policy speaks of: a queue that is not there yet, or all of them.
     ///
     /// # Errors
     /// AccessDenied.
-    pub fn account(&self, caller: &Caller, action: Action, resource: &str) -> Result<(), ErrorReply> {
-        denied_as(&self.decide_account(caller, action, resource), caller, action.iam_action(), resource)
+    pub fn account<'t>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        resource: &str,
+        tags: impl IntoIterator<Item = (&'t str, Option<&'t str>)>,
+    ) -> Result<(), ErrorReply> {
+        let mut keys = self.keys(caller);
+        keys.add_tags(tags);
+        let decision = self.decide_account(caller, action.iam_action(), resource, &keys);
+        denied_as(&decision, caller, action.iam_action(), resource)
     }
 
-    /// The bare decision of [`Self::account`], for `explain`.
-    pub fn decide_account(&self, caller: &Caller, action: Action, resource: &str) -> Decision {
-        let keys = self.keys(caller);
-        let request =
-            Request { principal: principal(caller), action: action.iam_action(), resource, keys: &keys };
+    /// The bare decision about an action on what no resource policy speaks of, for `explain`.
+    pub fn decide_account<'p>(
+        &self,
+        caller: &'p Caller,
+        action: &str,
+        resource: &str,
+        keys: &RequestKeys<'_>,
+    ) -> Decision<'p> {
+        let request = Request { principal: principal(caller), action, resource, keys };
         decide_identity(&request, &identity(caller))
+    }
+
+    /// Who may assume a role: what its trust policy and the caller's own policies say. `keys` holds what is asked for.
+    pub fn decide_role<'p>(
+        &self,
+        caller: &'p Caller,
+        role: &'p Role,
+        keys: &RequestKeys<'_>,
+    ) -> Decision<'p> {
+        let request =
+            Request { principal: principal(caller), action: "sts:AssumeRole", resource: &role.arn, keys };
+        match role.trust.as_deref() {
+            Some(trust) => decide_role(&request, &identity(caller), trust, &role.account),
+            None => Decision { denial: Some(DenialReason::NoResourceAllow), because: SmallVec::new() },
+        }
     }
 
     /// A key action. `Err` carries the text.
@@ -102,9 +142,19 @@ impl Authorizer {
         key: KeyFacts<'_>,
         keys: &RequestKeys<'_>,
     ) -> Result<(), String> {
+        text_of(&self.decide_key(caller, action, key, keys), caller, action, key.arn)
+    }
+
+    /// The bare decision about a key action, for `explain`.
+    pub fn decide_key<'p>(
+        &self,
+        caller: &'p Caller,
+        action: &str,
+        key: KeyFacts<'p>,
+        keys: &RequestKeys<'_>,
+    ) -> Decision<'p> {
         let request = Request { principal: principal(caller), action, resource: key.arn, keys };
-        let decision = decide_key(&request, &identity(caller), key.policy, key.account, key.granted);
-        text_of(&decision, caller, action, key.arn)
+        decide_key(&request, &identity(caller), key.policy, key.account, key.granted)
     }
 
     /// A use of a key through a queue. `key_id`: how the queue names the key, where it is not known by its ARN yet.
@@ -133,10 +183,25 @@ impl Authorizer {
     /// # Errors
     /// The denial text.
     pub fn key_service(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), String> {
-        let keys = self.keys(caller);
-        let request = Request { principal: principal(caller), action, resource, keys: &keys };
-        text_of(&decide_identity(&request, &identity(caller)), caller, action, resource)
+        let decision = self.decide_account(caller, action, resource, &self.keys(caller));
+        text_of(&decision, caller, action, resource)
     }
+}
+
+fn decide_on_queue<'p>(
+    caller: &'p Caller,
+    action: Action,
+    queue: &'p Queue,
+    keys: &RequestKeys<'_>,
+) -> Decision<'p> {
+    let request = Request {
+        principal: principal(caller),
+        action: action.iam_action(),
+        resource: &queue.arn_text,
+        keys,
+    };
+    let (policy, owner) = (queue.policy.as_deref(), &*queue.record.account);
+    decide_queue(&request, &identity(caller), policy, owner, !action.is_owner_only())
 }
 
 /// HTTPS and Signature Version 4 for encrypted queues (sse.md, section 6).
@@ -153,7 +218,7 @@ pub fn check_transport(caller: &Caller, encrypted: bool) -> Result<(), ErrorRepl
     Ok(())
 }
 
-pub(crate) fn principal(caller: &Caller) -> Principal<'_> {
+fn principal(caller: &Caller) -> Principal<'_> {
     let role_arn = match &caller.kind {
         CallerKind::RoleSession { role_arn, .. } => Some(&**role_arn),
         _ => None,
@@ -178,16 +243,21 @@ fn identity(caller: &Caller) -> IdentityPolicies<'_> {
     }
 }
 
-fn denied_as(decision: &Decision, caller: &Caller, action: &str, resource: &str) -> Result<(), ErrorReply> {
-    let shown = action.to_lowercase();
-    text_of(decision, caller, &shown, resource).map_err(|text| ErrorReply::new(ErrorCode::AccessDenied, text))
+fn denied_as(
+    decision: &Decision<'_>,
+    caller: &Caller,
+    action: &str,
+    resource: &str,
+) -> Result<(), ErrorReply> {
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    text_of(decision, caller, &action.to_lowercase(), resource)
+        .map_err(|text| ErrorReply::new(ErrorCode::AccessDenied, text))
 }
 
-fn text_of(decision: &Decision, caller: &Caller, action: &str, resource: &str) -> Result<(), String> {
+fn text_of(decision: &Decision<'_>, caller: &Caller, action: &str, resource: &str) -> Result<(), String> {
     let Some(reason) = decision.denial else { return Ok(()) };
-    if caller.is_anonymous() {
-        return Err(format!("Access to the resource {resource} is denied."));
-    }
     Err(format!(
         "User: {} is not authorized to perform: {action} on resource: {resource} {}",
         caller.arn,

@@ -1,6 +1,6 @@
 //! Who makes a request, as established from its signature.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use sealq_api::iam::Policy;
@@ -66,6 +66,38 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Nobody, who asked nothing yet.
+    pub fn anonymous() -> Self {
+        Self {
+            kind: CallerKind::Anonymous,
+            account: "".into(),
+            arn: "anonymous".into(),
+            unique_id: "anonymous".into(),
+            cache_identity: "".into(),
+            name: "".into(),
+            identity_policies: Arc::new([]),
+            session_policies: Arc::new([]),
+            boundary: None,
+            access_key_id: "".into(),
+            token_issued_at_s: None,
+            source_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            secure_transport: false,
+            user_agent: "".into(),
+            request_id: "".into(),
+        }
+    }
+
+    /// The same caller with what is known of `request`.
+    pub fn of_request(&self, request: Self) -> Self {
+        Self {
+            source_ip: request.source_ip,
+            secure_transport: request.secure_transport,
+            user_agent: request.user_agent,
+            request_id: request.request_id,
+            ..self.clone()
+        }
+    }
+
     /// True when nobody signed.
     pub fn is_anonymous(&self) -> bool {
         self.kind == CallerKind::Anonymous

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sealq_api::iam::{Policy, PolicyKind};
+use sealq_api::iam::{
+    MANAGED_POLICY_CHARS_MAX, Policy, PolicyKind, ROLE_POLICY_CHARS_MAX, TRUST_POLICY_CHARS_MAX,
+    USER_POLICY_CHARS_MAX, policy_chars,
+};
 use sealq_config::accounts::{Account, KeyStatus};
 use sealq_config::{Config, Secret};
 use thiserror::Error;
 
-use crate::caller::CallerKind;
+use crate::caller::{Caller, CallerKind};
 
 /// A principal of the settings cannot be used.
 #[derive(Debug, Error)]
@@ -72,6 +75,53 @@ pub struct Role {
     pub policies: Arc<[Arc<Policy>]>,
     /// Permissions boundary.
     pub boundary: Option<Arc<Policy>>,
+}
+
+impl Principal {
+    /// The caller of `request`, which this principal's key signed.
+    pub fn caller(&self, access_key_id: &Arc<str>, request: Caller) -> Caller {
+        let cache_identity = match &self.kind {
+            CallerKind::Service { source_account, .. } => format!("{}/{source_account}", self.name).into(),
+            _ => self.unique_id.clone(),
+        };
+        Caller {
+            kind: self.kind.clone(),
+            account: self.account.clone(),
+            arn: self.arn.clone(),
+            unique_id: self.unique_id.clone(),
+            cache_identity,
+            name: self.name.clone(),
+            identity_policies: self.policies.clone(),
+            boundary: self.boundary.clone(),
+            access_key_id: access_key_id.clone(),
+            ..request
+        }
+    }
+}
+
+impl Role {
+    /// ARN of a session of it.
+    pub fn session_arn(&self, session_name: &str) -> String {
+        let partition = self.arn.split(':').nth(1).unwrap_or("aws");
+        // The role's path is no part of it.
+        let name = self.name.rsplit('/').next().unwrap_or(&self.name);
+        format!("arn:{partition}:sts::{}:assumed-role/{name}/{session_name}", self.account)
+    }
+
+    /// The caller of `request`, which a session of this role signed. `of_service`: a service principal assumed it.
+    pub fn session(&self, session_name: &str, of_service: bool, request: Caller) -> Caller {
+        Caller {
+            kind: CallerKind::RoleSession { role_arn: self.arn.clone(), of_service },
+            account: self.account.clone(),
+            arn: self.session_arn(session_name).into(),
+            unique_id: format!("{}:{session_name}", self.unique_id).into(),
+            cache_identity: self.unique_id.clone(),
+            name: session_name.into(),
+            identity_policies: self.policies.clone(),
+            boundary: self.boundary.clone(),
+            ..request
+        }
+    }
 }
 
 /// One access key.
@@ -188,7 +238,7 @@ impl Identities {
                 account: account.id.as_str().into(),
                 unique_id,
                 name: user.name.as_str().into(),
-                policies: policies(&arn, user.policy.as_deref())?,
+                policies: policies(&arn, user.policy.as_deref(), USER_POLICY_CHARS_MAX)?,
                 boundary: boundary(&arn, &user.permissions_boundary)?,
                 arn: arn.as_str().into(),
                 assumes_roles: false,
@@ -202,14 +252,14 @@ impl Identities {
         for role in &account.role {
             let arn = format!("arn:{partition}:iam::{}:role/{}", account.id, role.name);
             let unique_id = id_of("role", "AROA", &role.name)?;
-            let trust =
-                role.trust_policy.as_deref().map(|text| parse(&arn, "trust policy", text, PolicyKind::Trust));
+            let trust = role.trust_policy.as_deref();
+            let trust = trust.map(|text| parse(&arn, PolicyKind::Trust, text, TRUST_POLICY_CHARS_MAX));
             let role = Role {
                 account: account.id.as_str().into(),
                 unique_id,
                 name: role.name.as_str().into(),
                 trust: trust.transpose()?,
-                policies: policies(&arn, role.policy.as_deref())?,
+                policies: policies(&arn, role.policy.as_deref(), ROLE_POLICY_CHARS_MAX)?,
                 boundary: boundary(&arn, &role.permissions_boundary)?,
                 arn: arn.as_str().into(),
             };
@@ -233,7 +283,8 @@ impl Identities {
     }
 }
 
-fn root_principal(partition: &str, account: &str) -> Principal {
+/// The root of an account.
+pub(crate) fn root_principal(partition: &str, account: &str) -> Principal {
     Principal {
         kind: CallerKind::Root,
         account: account.into(),
@@ -246,27 +297,32 @@ fn root_principal(partition: &str, account: &str) -> Principal {
     }
 }
 
-fn policies(owner: &str, text: Option<&str>) -> Result<Arc<[Arc<Policy>]>, IdentityError> {
-    let policy = text.map(|text| parse(owner, "identity policy", text, PolicyKind::Identity)).transpose()?;
+fn policies(owner: &str, text: Option<&str>, chars_max: usize) -> Result<Arc<[Arc<Policy>]>, IdentityError> {
+    let policy = text.map(|text| parse(owner, PolicyKind::Identity, text, chars_max)).transpose()?;
     Ok(policy.into_iter().collect())
 }
 
 fn boundary(owner: &str, text: &str) -> Result<Option<Arc<Policy>>, IdentityError> {
     let given = Some(text).filter(|text| !text.is_empty());
-    given.map(|text| parse(owner, "permissions boundary", text, PolicyKind::Boundary)).transpose()
+    given.map(|text| parse(owner, PolicyKind::Boundary, text, MANAGED_POLICY_CHARS_MAX)).transpose()
 }
 
-fn parse(
-    owner: &str,
-    name: &'static str,
-    text: &str,
-    kind: PolicyKind,
-) -> Result<Arc<Policy>, IdentityError> {
-    Policy::parse(text, kind).map(Arc::new).map_err(|error| IdentityError::Policy {
-        owner: owner.to_owned(),
-        kind: name,
-        reason: error.to_string(),
-    })
+/// `chars_max`: white space not counted.
+fn parse(owner: &str, kind: PolicyKind, text: &str, chars_max: usize) -> Result<Arc<Policy>, IdentityError> {
+    let refused = |reason| IdentityError::Policy { owner: owner.to_owned(), kind: policy_name(kind), reason };
+    let chars = policy_chars(text);
+    if chars > chars_max {
+        return Err(refused(format!("it has {chars} characters, at most {chars_max} are allowed")));
+    }
+    Policy::parse(text, kind).map(Arc::new).map_err(|error| refused(error.to_string()))
+}
+
+fn policy_name(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::Trust => "trust policy",
+        PolicyKind::Boundary => "permissions boundary",
+        _ => "identity policy",
+    }
 }
 
 /// A new id in IAM's form: a four-letter prefix and 17 letters and digits.

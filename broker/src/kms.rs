@@ -3,7 +3,7 @@
 //! The order is the contract's: the key is found, the caller is allowed, then usage and state are looked at. Every call,
 //! refused ones too, leaves an audit record.
 
-mod condition_keys;
+pub(crate) mod condition_keys;
 mod grants;
 mod imports;
 mod keys;

@@ -160,10 +160,15 @@ impl Broker {
             Err(Unauthenticated::OtherScheme(failure)) => return Err(self.other_scheme(wire, &failure)),
         };
         let request = parse(wire)?;
-        if caller.is_anonymous() && request.queue_url().is_none() {
-            return Err(ErrorReply::new(ErrorCode::AccessDenied, "Access to the resource is denied."));
-        }
         let base_url = self.base_url(inbound);
+        // Who does not say who it is, is not told about what it asked for either.
+        let denied = || {
+            let text = format!("Access to the resource {base_url}/ is denied.");
+            ErrorReply::new(ErrorCode::AccessDenied, text)
+        };
+        if caller.is_anonymous() && request.queue_url().is_none() {
+            return Err(denied());
+        }
         let context = Context {
             caller: &caller,
             base_url: &base_url,
@@ -171,7 +176,11 @@ impl Broker {
             request_id,
             trace_header: header(&inbound.headers, "x-amzn-trace-id").filter(|header| !header.is_empty()),
         };
-        self.sqs.answer(&request, context).await
+        let replied = self.sqs.answer(&request, context).await;
+        match replied {
+            Err(error) if caller.is_anonymous() && error.code == ErrorCode::AccessDenied => Err(denied()),
+            replied => replied,
+        }
     }
 
     /// Another signature scheme: on an encrypted queue that is a matter of its security rule.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::caller::CallerKind;
+use crate::caller::Caller;
 use crate::identity::Identities;
 
 /// Longest token (auth contract, section 3).
@@ -43,30 +43,30 @@ pub struct Claims {
 }
 
 /// A session as its token describes it.
-#[derive(Debug)]
 pub struct Session {
-    /// Kind of caller.
-    pub kind: CallerKind,
-    /// Account of the role or user.
-    pub account: Arc<str>,
-    /// ARN of the session (of the user for GetSessionToken).
-    pub arn: Arc<str>,
-    /// SenderId.
-    pub unique_id: Arc<str>,
-    /// Sessions of one role share data keys unless their session policies differ.
-    pub cache_identity: Arc<str>,
-    /// Session or user name.
-    pub name: Arc<str>,
-    /// Policies of the role or user.
-    pub identity_policies: Arc<[Arc<Policy>]>,
-    /// Session policies.
-    pub session_policies: Arc<[Arc<Policy>]>,
-    /// Permissions boundary.
-    pub boundary: Option<Arc<Policy>>,
+    /// Who signs with it; no request yet.
+    pub caller: Caller,
     /// Secret access key of the session.
     pub secret: Zeroizing<String>,
     /// Seconds since 1970.
-    pub issued_at_s: u64,
+    expires_at_s: u64,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("arn", &self.caller.arn).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// # Errors
+    /// The session has ended.
+    pub fn check_end(&self, now_ms: u64) -> Result<(), SigV4Failure> {
+        if self.expires_at_s.saturating_mul(1_000) <= now_ms {
+            return Err(SigV4Failure::expired_token());
+        }
+        Ok(())
+    }
 }
 
 /// Credentials as AssumeRole hands them out.
@@ -136,55 +136,38 @@ impl SessionTokens {
             .and_then(|sealed| self.seal.unwrap(access_key_id.as_bytes(), &sealed).ok())
             .and_then(|claims| serde_json::from_slice(&claims).ok())
             .ok_or_else(SigV4Failure::invalid_token)?;
-        if claims.expires_at_s * 1_000 <= now_ms {
-            return Err(SigV4Failure::expired_token());
-        }
-        let secret = self.secret_of(token);
-        session(claims, secret, identities).ok_or_else(SigV4Failure::invalid_token)
+        let nobody = Caller { access_key_id: access_key_id.into(), ..Caller::anonymous() };
+        let session = caller(&claims, identities, nobody).map(|caller| Session {
+            caller,
+            secret: self.secret_of(token),
+            expires_at_s: claims.expires_at_s,
+        });
+        let session = session.ok_or_else(SigV4Failure::invalid_token)?;
+        session.check_end(now_ms)?;
+        Ok(session)
     }
 }
 
-fn session(claims: Claims, secret: Zeroizing<String>, identities: &Identities) -> Option<Session> {
+/// `None`: the role or user is gone, or a namesake took its place.
+fn caller(claims: &Claims, identities: &Identities, request: Caller) -> Option<Caller> {
     let policies = claims.policies.iter().map(|text| Policy::parse(text, PolicyKind::Session).map(Arc::new));
     let session_policies: Arc<[Arc<Policy>]> = policies.collect::<Result<Vec<_>, _>>().ok()?.into();
+    let request = Caller { session_policies, token_issued_at_s: Some(claims.issued_at_s), ..request };
     if let Some(role) = identities.role(&claims.owner_arn) {
         if *role.unique_id != *claims.owner_id {
             return None;
         }
-        let partition = claims.owner_arn.split(':').nth(1)?;
-        let arn = format!(
-            "arn:{partition}:sts::{}:assumed-role/{}/{}",
-            role.account, role.name, claims.session_name
-        );
+        let caller = role.session(&claims.session_name, claims.of_service, request);
+        // Sessions of one role share data keys unless their session policies differ.
         let cache_identity =
             std::iter::once(&*claims.owner_id).chain(claims.policies.iter().map(String::as_str));
-        return Some(Session {
-            kind: CallerKind::RoleSession { role_arn: role.arn.clone(), of_service: claims.of_service },
-            account: role.account.clone(),
-            arn: arn.into(),
-            unique_id: format!("{}:{}", role.unique_id, claims.session_name).into(),
+        return Some(Caller {
             cache_identity: cache_identity.collect::<Vec<_>>().join("|").into(),
-            name: claims.session_name.into(),
-            identity_policies: role.policies.clone(),
-            session_policies,
-            boundary: role.boundary.clone(),
-            secret,
-            issued_at_s: claims.issued_at_s,
+            ..caller
         });
     }
     let owner =
         identities.principal(&claims.owner_arn).filter(|owner| *owner.unique_id == *claims.owner_id)?;
-    Some(Session {
-        kind: owner.kind.clone(),
-        account: owner.account.clone(),
-        arn: owner.arn.clone(),
-        unique_id: owner.unique_id.clone(),
-        cache_identity: owner.unique_id.clone(),
-        name: owner.name.clone(),
-        identity_policies: owner.policies.clone(),
-        session_policies,
-        boundary: owner.boundary.clone(),
-        secret,
-        issued_at_s: claims.issued_at_s,
-    })
+    let access_key_id = request.access_key_id.clone();
+    Some(owner.caller(&access_key_id, request))
 }

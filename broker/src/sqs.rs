@@ -118,11 +118,16 @@ impl SqsService {
 
     /// The queue of a request, found and permitted.
     fn queue(&self, url: &str, action: Action, context: Context<'_>) -> Result<Arc<Queue>, ErrorReply> {
-        let locator = locate_queue(url)?;
-        let account = locator.account.unwrap_or(&context.caller.account);
-        let queue = self.queues.find(account, locator.name).ok_or_else(ErrorReply::queue_missing)?;
+        let queue = self.found(url, context)?;
         self.authorizer.queue(context.caller, action, &queue)?;
         Ok(queue)
+    }
+
+    /// The queue of a request, not yet permitted.
+    fn found(&self, url: &str, context: Context<'_>) -> Result<Arc<Queue>, ErrorReply> {
+        let locator = locate_queue(url)?;
+        let account = locator.account.unwrap_or(&context.caller.account);
+        self.queues.find(account, locator.name).ok_or_else(ErrorReply::queue_missing)
     }
 
     fn queue_arn(&self, account: &str, name: &str) -> String {

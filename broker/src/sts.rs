@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sealq_api::iam::{Policy, PolicyKind, Request};
+use sealq_api::iam::{Policy, PolicyKind};
 use sealq_api::sts::{
     AssumeRole, AssumedRole, CallerIdentity, Credentials, GetSessionToken, StsErrorCode, StsErrorReply,
     StsRequest,
 };
 
 use crate::authenticate::Authenticator;
-use crate::authorize::{Authorizer, principal};
+use crate::authorize::{Authorizer, RequestKeys};
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
 use crate::session::Claims;
@@ -69,32 +69,15 @@ impl StsService {
         {
             return Err(denied());
         }
-        let trust = role.trust.as_deref().ok_or_else(denied)?;
-        let mut keys = self.authorizer.keys(caller);
-        keys.add("sts:rolesessionname".into(), request.session_name.clone());
-        for (name, value) in
-            [("sts:externalid", &request.external_id), ("sts:sourceidentity", &request.source_identity)]
-        {
-            if let Some(value) = value {
-                keys.add(name.into(), value.clone());
-            }
-        }
-        let asked = Request {
-            principal: principal(caller),
-            action: "sts:AssumeRole",
-            resource: &request.role_arn,
-            keys: &keys,
-        };
-        let verdict = trust.evaluate(&asked);
-        let named_itself = match verdict.allow {
-            _ if verdict.deny.is_some() => return Err(denied()),
-            None => return Err(denied()),
-            Some((named, _)) => named >= sealq_api::iam::Named::Itself,
-        };
-        // Whom only the account covers, and who comes from elsewhere, needs a right of its own.
-        let own_right = || self.authorizer.key_service(caller, "sts:AssumeRole", &request.role_arn).is_ok();
-        if !of_service && (!named_itself || caller.account != role.account) && !own_right() {
+        if !self.authorizer.decide_role(caller, role, &self.keys(caller, request)).is_allowed() {
             return Err(denied());
+        }
+        if let Some(arn) = request.policy_arns.first() {
+            // Passed over, it would leave the session more rights than were asked for.
+            return Err(StsErrorReply::new(
+                StsErrorCode::MalformedPolicyDocument,
+                format!("The policy {arn} does not exist: there are no managed policies here."),
+            ));
         }
         let chained = matches!(caller.kind, CallerKind::RoleSession { .. });
         if chained && request.duration_s > SHORT_SESSION_S_MAX {
@@ -116,20 +99,32 @@ impl StsService {
             of_service,
             request.duration_s,
         )?;
-        let partition = request.role_arn.split(':').nth(1).unwrap_or("aws");
         Ok(AssumedRole {
             credentials,
             assumed_role_id: format!("{}:{}", role.unique_id, request.session_name),
-            arn: format!(
-                "arn:{partition}:sts::{}:assumed-role/{}/{}",
-                role.account, role.name, request.session_name
-            ),
+            arn: role.session_arn(&request.session_name),
             packed_policy_percent: request
                 .policy
                 .as_ref()
                 .map(|policy| (policy.len() * 100 / 2_048).min(100) as u8),
             source_identity: request.source_identity.clone(),
         })
+    }
+
+    /// What trust policies may ask about the session that is asked for.
+    fn keys<'a>(&'a self, caller: &'a Caller, request: &AssumeRole) -> RequestKeys<'a> {
+        let mut keys = self.authorizer.keys(caller);
+        keys.add("sts:rolesessionname".into(), request.session_name.clone());
+        for (name, value) in
+            [("sts:externalid", &request.external_id), ("sts:sourceidentity", &request.source_identity)]
+        {
+            if let Some(value) = value {
+                keys.add(name.into(), value.clone());
+            }
+        }
+        keys.add_tags(request.tags.iter().map(|(name, value)| (&**name, Some(&**value))));
+        keys.add_many("sts:transitivetagkeys".into(), request.transitive_tag_keys.clone());
+        keys
     }
 
     fn session_token(

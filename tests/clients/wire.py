@@ -121,11 +121,13 @@ class Caller:
             headers, body = alter(headers, body)
         return exchange(self.broker, "POST", path, headers, body, secure)
 
-    def form(self, action, parameters, secure=True, path="/", version="2012-11-05"):
-        """A Query-protocol request."""
+    def form(self, action, parameters, secure=True, path="/", version="2012-11-05", when=None, alter=None):
+        """A Query-protocol request; `alter` as for JSON."""
         body = urllib.parse.urlencode({"Action": action, "Version": version, **parameters}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
-        headers = self.signed_headers("POST", path, [], headers, body, secure)
+        headers = self.signed_headers("POST", path, [], headers, body, secure, when)
+        if alter:
+            headers, body = alter(headers, body)
         return exchange(self.broker, "POST", path, headers, body, secure)
 
     def presigned(self, path, parameters, expires=900, when=None, secure=True):

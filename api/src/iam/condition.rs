@@ -3,17 +3,18 @@
 use std::net::IpAddr;
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 
 use super::pattern::Pattern;
 
 /// Value of a condition key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionValue<'a> {
     /// One value.
     One(&'a str),
-    /// A multi-valued key.
-    Many(Vec<&'a str>),
+    /// A multi-valued key. Without any value it is as if it were absent.
+    Many(&'a [String]),
 }
 
 /// What is known of a request. Key names come in lower case.
@@ -29,6 +30,9 @@ pub trait ConditionKeys {
         }
     }
 }
+
+/// Parts of an ARN; the last may hold colons.
+const ARN_PARTS: usize = 6;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conditions(Vec<Condition>);
@@ -53,11 +57,10 @@ enum SetOperator {
 enum Test {
     /// Null: whether the key must be absent.
     Absent(bool),
-    Texts {
-        patterns: Vec<Pattern>,
-        ignore_case: bool,
-    },
-    Arns(Vec<Vec<Pattern>>),
+    Texts(Vec<Pattern>),
+    TextsIgnoringCase(Vec<Pattern>),
+    /// Six parts each.
+    Arns(Vec<[Pattern; ARN_PARTS]>),
     Numbers(Compare, Vec<f64>),
     /// Milliseconds since 1970.
     Dates(Compare, Vec<i64>),
@@ -106,12 +109,24 @@ impl Conditions {
             Some(name) => (name, true),
             None => (rest, false),
         };
+        if key.is_empty() {
+            return Err(format!("{operator} names no key"));
+        }
         let (test, negated) = test(name, values, variables)?;
         if matches!(test, Test::Absent(_)) && (if_exists || set != SetOperator::None) {
             return Err("Null takes neither IfExists nor a set operator".into());
         }
         self.0.push(Condition { key: key.to_ascii_lowercase(), set, if_exists, test, negated });
         Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Keys that its variables need a value of.
+    pub(super) fn needs(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|condition| condition.test.patterns()).flat_map(Pattern::needs)
     }
 
     pub(super) fn hold(&self, keys: &dyn ConditionKeys) -> bool {
@@ -121,13 +136,9 @@ impl Conditions {
 
 impl Condition {
     fn holds(&self, keys: &dyn ConditionKeys) -> bool {
-        let found = keys.get(&self.key);
+        let found = keys.get(&self.key).filter(|value| !matches!(value, ConditionValue::Many([])));
         if let Test::Absent(wanted) = self.test {
             return found.is_none() == wanted;
-        }
-        // A variable without a value makes the statement not apply, also where absence or negation would let it.
-        if (self.negated || found.is_none()) && !self.test.is_resolved(keys) {
-            return false;
         }
         let Some(found) = found else {
             return match self.set {
@@ -139,38 +150,38 @@ impl Condition {
         let one = |value: &str| self.test.matches(value, keys) != self.negated;
         match (self.set, found) {
             (_, ConditionValue::One(value)) => one(value),
-            (SetOperator::ForAllValues, ConditionValue::Many(values)) => values.into_iter().all(one),
-            (SetOperator::ForAnyValue, ConditionValue::Many(values)) => values.into_iter().any(one),
-            (SetOperator::None, ConditionValue::Many(values)) if self.negated => values.into_iter().all(one),
-            (SetOperator::None, ConditionValue::Many(values)) => values.into_iter().any(one),
+            (SetOperator::ForAllValues, ConditionValue::Many(values)) => {
+                values.iter().all(|value| one(value))
+            }
+            (SetOperator::None, ConditionValue::Many(values)) if self.negated => {
+                values.iter().all(|value| one(value))
+            }
+            (_, ConditionValue::Many(values)) => values.iter().any(|value| one(value)),
         }
     }
 }
 
 impl Test {
-    fn is_resolved(&self, keys: &dyn ConditionKeys) -> bool {
+    /// The patterns that may hold variables.
+    fn patterns(&self) -> Box<dyn Iterator<Item = &Pattern> + '_> {
         match self {
-            Self::Texts { patterns, .. } => patterns.iter().all(|pattern| pattern.is_resolved(keys)),
-            Self::Arns(arns) => arns.iter().flatten().all(|pattern| pattern.is_resolved(keys)),
-            _ => true,
+            Self::Texts(patterns) | Self::TextsIgnoringCase(patterns) => Box::new(patterns.iter()),
+            Self::Arns(arns) => Box::new(arns.iter().flatten()),
+            _ => Box::new(std::iter::empty()),
         }
     }
 
     fn matches(&self, value: &str, keys: &dyn ConditionKeys) -> bool {
         match self {
             Self::Absent(_) => false,
-            Self::Texts { patterns, ignore_case: true } => {
-                let lower = value.to_lowercase();
-                patterns.iter().any(|pattern| pattern.matches(&lower, keys))
-            }
-            Self::Texts { patterns, ignore_case: false } => {
-                patterns.iter().any(|pattern| pattern.matches(value, keys))
+            Self::Texts(patterns) => patterns.iter().any(|pattern| pattern.matches(value, keys)),
+            Self::TextsIgnoringCase(patterns) => {
+                patterns.iter().any(|pattern| pattern.equals_ignoring_case(value, keys))
             }
             Self::Arns(arns) => arns.iter().any(|parts| {
-                let found: Vec<&str> = value.splitn(6, ':').collect();
-                parts.len() == 6
-                    && found.len() == 6
-                    && parts.iter().zip(found).all(|(part, text)| part.matches(text, keys))
+                let found = || value.splitn(ARN_PARTS, ':');
+                found().count() == ARN_PARTS
+                    && parts.iter().zip(found()).all(|(part, text)| part.matches(text, keys))
             }),
             Self::Numbers(compare, numbers) => {
                 number(value).is_some_and(|found| numbers.iter().any(|wanted| compare.holds(found, *wanted)))
@@ -179,7 +190,7 @@ impl Test {
                 date_ms(value).is_some_and(|found| dates.iter().any(|wanted| compare.holds(found, *wanted)))
             }
             Self::Bools(bools) => bool_of(value).is_some_and(|found| bools.contains(&found)),
-            Self::Bytes(bytes) => bytes.iter().any(|wanted| wanted == value.as_bytes()),
+            Self::Bytes(bytes) => STANDARD.decode(value).is_ok_and(|found| bytes.contains(&found)),
             Self::Networks(networks) => value
                 .parse::<IpAddr>()
                 .is_ok_and(|found| networks.iter().any(|network| network.contains(&found.to_canonical()))),
@@ -189,35 +200,20 @@ impl Test {
 
 /// The test behind an operator's bare name, and whether it is negated.
 fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), String> {
-    let texts = |wildcards: bool| Test::Texts {
-        patterns: values.iter().map(|value| Pattern::compile(value, wildcards, variables)).collect(),
-        ignore_case: false,
-    };
-    let ignoring_case = || Test::Texts {
-        patterns: values
-            .iter()
-            .map(|value| Pattern::compile(&value.to_lowercase(), false, variables))
-            .collect(),
-        ignore_case: true,
+    let patterns = |wildcards: bool| -> Result<Vec<Pattern>, String> {
+        values.iter().map(|value| Pattern::compile(value, wildcards, variables)).collect()
     };
     // A value that is no ARN equals none, which SQS accepts when a policy is set; "unlike any ARN" would always hold.
     let arns = |negated: bool| -> Result<Test, String> {
-        let parts = values.iter().map(|value| {
-            let parts: Vec<Pattern> =
-                split_arn(value).into_iter().map(|part| Pattern::compile(part, true, variables)).collect();
-            if parts.len() == 6 || value == "*" || !negated {
-                Ok((value == "*", parts))
-            } else {
-                Err(format!("'{value}' is no ARN"))
+        let mut arns = Vec::new();
+        for value in values {
+            match arn(value, variables)? {
+                Some(parts) => arns.push(parts),
+                None if negated => return Err(format!("'{value}' is no ARN")),
+                None => {}
             }
-        });
-        let parts: Vec<(bool, Vec<Pattern>)> = parts.collect::<Result<_, _>>()?;
-        Ok(Test::Arns(
-            parts
-                .into_iter()
-                .map(|(any, parts)| if any { vec![parts[0].clone(); 6] } else { parts })
-                .collect(),
-        ))
+        }
+        Ok(Test::Arns(arns))
     };
     let numbers = |compare| -> Result<Test, String> {
         let parse = |value: &String| number(value).ok_or_else(|| format!("'{value}' is no number"));
@@ -243,12 +239,12 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         Ok(Test::Networks(values.iter().map(parse).collect::<Result<_, _>>()?))
     };
     Ok(match name {
-        "StringEquals" => (texts(false), false),
-        "StringNotEquals" => (texts(false), true),
-        "StringEqualsIgnoreCase" => (ignoring_case(), false),
-        "StringNotEqualsIgnoreCase" => (ignoring_case(), true),
-        "StringLike" => (texts(true), false),
-        "StringNotLike" => (texts(true), true),
+        "StringEquals" => (Test::Texts(patterns(false)?), false),
+        "StringNotEquals" => (Test::Texts(patterns(false)?), true),
+        "StringEqualsIgnoreCase" => (Test::TextsIgnoringCase(patterns(false)?), false),
+        "StringNotEqualsIgnoreCase" => (Test::TextsIgnoringCase(patterns(false)?), true),
+        "StringLike" => (Test::Texts(patterns(true)?), false),
+        "StringNotLike" => (Test::Texts(patterns(true)?), true),
         "ArnEquals" | "ArnLike" => (arns(false)?, false),
         "ArnNotEquals" | "ArnNotLike" => (arns(true)?, true),
         "NumericEquals" => (numbers(Compare::Equal)?, false),
@@ -265,11 +261,8 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
         "DateGreaterThanEquals" => (dates(Compare::GreaterOrEqual)?, false),
         "Bool" => (Test::Bools(bools()?), false),
         "BinaryEquals" => {
-            let parse = |value: &String| {
-                base64::engine::general_purpose::STANDARD
-                    .decode(value)
-                    .map_err(|_| format!("'{value}' is not base64"))
-            };
+            let parse =
+                |value: &String| STANDARD.decode(value).map_err(|_| format!("'{value}' is not base64"));
             (Test::Bytes(values.iter().map(parse).collect::<Result<_, _>>()?), false)
         }
         "IpAddress" => (networks()?, false),
@@ -282,14 +275,26 @@ fn test(name: &str, values: &[String], variables: bool) -> Result<(Test, bool), 
     })
 }
 
+/// The six parts of an ARN pattern; a lone `*` is six of them. `None`: it is no ARN.
+fn arn(text: &str, variables: bool) -> Result<Option<[Pattern; ARN_PARTS]>, String> {
+    if text == "*" {
+        return Ok(Some(std::array::from_fn(|_| Pattern::anything())));
+    }
+    let parts = split_arn(text, variables)
+        .into_iter()
+        .map(|part| Pattern::compile(part, true, variables))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(parts.try_into().ok())
+}
+
 /// Six parts at most; a variable's own colon (`${aws:username}`) separates nothing.
-fn split_arn(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_u32);
+fn split_arn(text: &str, variables: bool) -> Vec<&str> {
+    let (mut parts, mut start, mut in_variable) = (Vec::new(), 0, false);
     for (at, c) in text.char_indices() {
         match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            ':' if depth == 0 && parts.len() < 5 => {
+            '$' if variables && text[at..].starts_with("${") => in_variable = true,
+            '}' => in_variable = false,
+            ':' if !in_variable && parts.len() < ARN_PARTS - 1 => {
                 parts.push(&text[start..at]);
                 start = at + 1;
             }

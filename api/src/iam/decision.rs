@@ -1,6 +1,12 @@
-//! How documents combine: the rules for queues and for keys (auth contract, sections 5.1 and 5.2).
+//! How documents combine: the rules for queues, for keys and for roles (auth contract, sections 3, 5.1 and 5.2).
+//!
+//! Deciding allocates nothing: a decision points at the statements that made it, and becomes text only where somebody
+//! reads it.
 
 use std::fmt;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
 
 use super::{Named, Policy, Request, StatementName, Verdict};
 
@@ -35,26 +41,95 @@ impl DenialReason {
     }
 }
 
-/// The outcome, with what decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    /// Denied when set.
-    pub denial: Option<DenialReason>,
-    /// The statements that decided, for `explain` and the audit log.
-    pub because: Vec<String>,
+/// Where a deciding statement stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicySource {
+    /// A policy of the user or role.
+    Identity,
+    /// A session policy.
+    Session,
+    /// The permissions boundary.
+    Boundary,
+    /// The queue policy.
+    Queue,
+    /// The key policy.
+    Key,
+    /// The role's trust policy.
+    Trust,
+    /// A grant on the key.
+    Grant,
+    /// The rights that an account root has by itself.
+    Root,
+    /// The rule that some actions are the owner's alone.
+    OwnerOnly,
 }
 
-impl Decision {
+impl fmt::Display for PolicySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Identity => "identity policy",
+            Self::Session => "session policy",
+            Self::Boundary => "permissions boundary",
+            Self::Queue => "queue policy",
+            Self::Key => "key policy",
+            Self::Trust => "trust policy",
+            Self::Grant => "grant",
+            Self::Root => "root of its account",
+            Self::OwnerOnly => "owner-only action",
+        })
+    }
+}
+
+/// One of what decided a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deciding<'p> {
+    /// Where it stands.
+    pub source: PolicySource,
+    /// Which statement; a grant, a root's rights and a rule have none.
+    pub statement: Option<StatementName<'p>>,
+}
+
+impl fmt::Display for Deciding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.statement {
+            Some(statement) => write!(f, "{}, {statement}", self.source),
+            None => write!(f, "{}", self.source),
+        }
+    }
+}
+
+impl<'p> Deciding<'p> {
+    fn statement(source: PolicySource, statement: StatementName<'p>) -> Self {
+        Self { source, statement: Some(statement) }
+    }
+
+    fn rule(source: PolicySource) -> Self {
+        Self { source, statement: None }
+    }
+}
+
+/// Yes or no, and what decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision<'p> {
+    /// Denied when set.
+    pub denial: Option<DenialReason>,
+    /// What decided; of a denial for want of a right, what would have given it otherwise.
+    pub because: SmallVec<[Deciding<'p>; 2]>,
+}
+
+type Because<'p> = SmallVec<[Deciding<'p>; 2]>;
+
+impl<'p> Decision<'p> {
     /// True when the request may go on.
     pub fn is_allowed(&self) -> bool {
         self.denial.is_none()
     }
 
-    fn allow(because: Vec<String>) -> Self {
+    fn allow(because: Because<'p>) -> Self {
         Self { denial: None, because }
     }
 
-    fn deny(reason: DenialReason, because: Vec<String>) -> Self {
+    fn deny(reason: DenialReason, because: Because<'p>) -> Self {
         Self { denial: Some(reason), because }
     }
 }
@@ -63,198 +138,191 @@ impl Decision {
 #[derive(Debug, Clone, Copy)]
 pub struct IdentityPolicies<'a> {
     /// Policies of the user or role.
-    pub identity: &'a [std::sync::Arc<Policy>],
-    /// Session policies: all must allow what the role allows.
-    pub session: &'a [std::sync::Arc<Policy>],
+    pub identity: &'a [Arc<Policy>],
+    /// Session policies: one must allow what the role allows.
+    pub session: &'a [Arc<Policy>],
     /// Permissions boundary.
     pub boundary: Option<&'a Policy>,
     /// An account root, which has all rights of its account by itself.
     pub is_root: bool,
 }
 
+/// What the caller's own policies say of one request.
 struct Identity<'p> {
-    deny: Option<(&'static str, StatementName<'p>)>,
-    allow: Option<StatementName<'p>>,
-    session_limits: bool,
-    boundary_limits: bool,
+    deny: Option<Deciding<'p>>,
+    allow: Option<Deciding<'p>>,
+    /// What narrows rights that come from identity policies, or from statements that name the role or account.
+    limit: Option<DenialReason>,
 }
 
-impl IdentityPolicies<'_> {
-    fn evaluate<'p>(&'p self, request: &Request<'_>) -> Identity<'p> {
-        let mut found = Identity { deny: None, allow: None, session_limits: false, boundary_limits: false };
+impl<'p> IdentityPolicies<'p> {
+    fn evaluate(&self, request: &Request<'_>) -> Identity<'p> {
+        let (mut deny, mut allow, mut limit) = (None, None, None);
+        let mut note_deny = |source, verdict: &Verdict<'p>| {
+            deny = deny.or(verdict.deny.map(|name| Deciding::statement(source, name)));
+        };
         for policy in self.identity {
             let verdict = policy.evaluate(request);
-            found.deny = found.deny.or(verdict.deny.map(|name| ("identity policy", name)));
-            found.allow = found.allow.or(verdict.allow.map(|(_, name)| name));
+            note_deny(PolicySource::Identity, &verdict);
+            allow = allow.or(verdict.allow().map(|name| Deciding::statement(PolicySource::Identity, name)));
+        }
+        if let Some(boundary) = self.boundary {
+            let verdict = boundary.evaluate(request);
+            note_deny(PolicySource::Boundary, &verdict);
+            if verdict.allow().is_none() {
+                limit = Some(DenialReason::NoBoundaryAllow);
+            }
         }
         let mut session_allows = self.session.is_empty();
         for policy in self.session {
             let verdict = policy.evaluate(request);
-            found.deny = found.deny.or(verdict.deny.map(|name| ("session policy", name)));
-            session_allows |= verdict.allow.is_some();
+            note_deny(PolicySource::Session, &verdict);
+            session_allows |= verdict.allow().is_some();
         }
-        found.session_limits = !session_allows;
-        if let Some(boundary) = self.boundary {
-            let verdict = boundary.evaluate(request);
-            found.deny = found.deny.or(verdict.deny.map(|name| ("permissions boundary", name)));
-            found.boundary_limits = verdict.allow.is_none();
+        if !session_allows {
+            limit = Some(DenialReason::NoSessionAllow);
         }
-        found
+        if self.is_root {
+            allow = allow.or(Some(Deciding::rule(PolicySource::Root)));
+        }
+        Identity { deny, allow, limit }
     }
 }
 
-impl Identity<'_> {
-    /// What narrows rights that come from identity policies, or from statements that name the role or account.
-    fn limit(&self) -> Option<DenialReason> {
-        if self.session_limits {
-            Some(DenialReason::NoSessionAllow)
-        } else if self.boundary_limits {
-            Some(DenialReason::NoBoundaryAllow)
-        } else {
-            None
-        }
+/// An explicit deny, wherever it stands.
+fn denied<'p>(identity: &Identity<'p>, resource: &Verdict<'p>, source: PolicySource) -> Option<Decision<'p>> {
+    if let Some(deny) = identity.deny {
+        return Some(Decision::deny(DenialReason::IdentityDeny, smallvec![deny]));
     }
+    let deny = Deciding::statement(source, resource.deny?);
+    Some(Decision::deny(DenialReason::ResourceDeny, smallvec![deny]))
 }
 
-fn named(kind: &str, name: impl fmt::Display) -> String {
-    format!("{kind}, {name}")
+/// Allowed, unless a session policy or the boundary leaves it out.
+fn narrowed<'p>(because: Because<'p>, limit: Option<DenialReason>) -> Decision<'p> {
+    Decision { denial: limit, because }
+}
+
+/// Another account's caller: its own policies must allow what the resource allows.
+fn crossing<'p>(identity: &Identity<'p>, by_resource: Option<Deciding<'p>>) -> Decision<'p> {
+    match (by_resource, identity.allow) {
+        (None, _) => Decision::deny(DenialReason::NoResourceAllow, smallvec![]),
+        (Some(resource), None) => Decision::deny(DenialReason::NoIdentityAllow, smallvec![resource]),
+        (Some(resource), Some(own)) => narrowed(smallvec![resource, own], identity.limit),
+    }
 }
 
 /// Rules 5.1: a queue of `owner_account`. `crosses`: the action can be granted to another account.
-pub fn decide_queue(
+pub fn decide_queue<'p>(
     request: &Request<'_>,
-    caller: &IdentityPolicies<'_>,
-    queue_policy: Option<&Policy>,
+    caller: &IdentityPolicies<'p>,
+    queue_policy: Option<&'p Policy>,
     owner_account: &str,
     crosses: bool,
-) -> Decision {
+) -> Decision<'p> {
     let identity = caller.evaluate(request);
     let queue = queue_policy.map_or_else(Verdict::default, |policy| policy.evaluate(request));
-    if let Some((kind, name)) = identity.deny {
-        return Decision::deny(DenialReason::IdentityDeny, vec![named(kind, name)]);
+    if let Some(denied) = denied(&identity, &queue, PolicySource::Queue) {
+        return denied;
     }
-    if let Some(name) = queue.deny {
-        return Decision::deny(DenialReason::ResourceDeny, vec![named("queue policy", name)]);
-    }
+    let named = |name| Deciding::statement(PolicySource::Queue, name);
     let principal = &request.principal;
-    let by_queue = queue.allow.map(|(how, name)| (how, named("queue policy", name)));
-    if principal.is_anonymous {
-        return match by_queue {
-            Some((Named::Everyone, name)) if crosses => Decision::allow(vec![name]),
-            _ => Decision::deny(DenialReason::NoResourceAllow, Vec::new()),
-        };
-    }
-    if principal.is_service {
-        return match by_queue {
-            Some((_, name)) if crosses => Decision::allow(vec![name]),
-            _ => Decision::deny(DenialReason::NoResourceAllow, Vec::new()),
-        };
-    }
     let own_account = principal.account == owner_account;
-    if own_account && caller.is_root {
-        return Decision::allow(vec!["root of the owner's account".into()]);
+    if !own_account && !crosses {
+        let rule = Deciding::rule(PolicySource::OwnerOnly);
+        return Decision::deny(DenialReason::NoResourceAllow, smallvec![rule]);
     }
-    let by_identity = identity.allow.map(|name| named("identity policy", name));
-    if own_account {
-        // Naming the account delegates to its identity policies.
-        return match (by_queue, by_identity) {
-            (Some((Named::Session, name)), _) => Decision::allow(vec![name]),
-            (Some((Named::Itself | Named::Everyone, name)), _) | (_, Some(name)) => match identity.limit() {
-                None => Decision::allow(vec![name]),
-                Some(reason) => Decision::deny(reason, vec![name]),
-            },
-            _ => Decision::deny(DenialReason::NoIdentityAllow, Vec::new()),
+    if principal.is_anonymous || principal.is_service {
+        return match queue.stands() {
+            Some(name) => Decision::allow(smallvec![named(name)]),
+            None => Decision::deny(DenialReason::NoResourceAllow, smallvec![]),
         };
     }
-    if !crosses {
-        return Decision::deny(DenialReason::NoResourceAllow, vec!["owner-only action".into()]);
+    if !own_account {
+        return crossing(&identity, queue.allow().map(named));
     }
-    let Some((_, by_queue)) = by_queue else {
-        return Decision::deny(DenialReason::NoResourceAllow, Vec::new());
-    };
-    let by_identity = if caller.is_root { Some("root of its account".into()) } else { by_identity };
-    match (by_identity, identity.limit()) {
-        (None, _) => Decision::deny(DenialReason::NoIdentityAllow, vec![by_queue]),
-        (Some(by_identity), None) => Decision::allow(vec![by_queue, by_identity]),
-        (Some(by_identity), Some(reason)) => Decision::deny(reason, vec![by_queue, by_identity]),
+    // Naming the account delegates to its identity policies: it adds nothing to them here.
+    let limited = queue.allows(Named::Role).map(named).or(identity.allow);
+    match (queue.stands(), limited) {
+        (Some(name), _) => Decision::allow(smallvec![named(name)]),
+        (None, Some(found)) => narrowed(smallvec![found], identity.limit),
+        (None, None) => Decision::deny(DenialReason::NoIdentityAllow, smallvec![]),
     }
 }
 
 /// Actions without a resource of their own (ListQueues, CreateKey): the identity decides.
-pub fn decide_identity(request: &Request<'_>, caller: &IdentityPolicies<'_>) -> Decision {
+pub fn decide_identity<'p>(request: &Request<'_>, caller: &IdentityPolicies<'p>) -> Decision<'p> {
     let identity = caller.evaluate(request);
-    if let Some((kind, name)) = identity.deny {
-        return Decision::deny(DenialReason::IdentityDeny, vec![named(kind, name)]);
+    if let Some(deny) = identity.deny {
+        return Decision::deny(DenialReason::IdentityDeny, smallvec![deny]);
     }
-    if request.principal.is_anonymous || request.principal.is_service {
-        return Decision::deny(DenialReason::NoIdentityAllow, Vec::new());
-    }
-    if caller.is_root {
-        return Decision::allow(vec!["root of its account".into()]);
-    }
-    match (identity.allow, identity.limit()) {
-        (None, _) => Decision::deny(DenialReason::NoIdentityAllow, Vec::new()),
-        (Some(name), None) => Decision::allow(vec![named("identity policy", name)]),
-        (Some(name), Some(reason)) => Decision::deny(reason, vec![named("identity policy", name)]),
+    match identity.allow.filter(|_| !request.principal.is_anonymous && !request.principal.is_service) {
+        None => Decision::deny(DenialReason::NoIdentityAllow, smallvec![]),
+        Some(found) => narrowed(smallvec![found], identity.limit),
     }
 }
 
 /// Rules 5.2: a key of `owner_account`. `granted`: a grant for the principal covers the operation.
-pub fn decide_key(
+pub fn decide_key<'p>(
     request: &Request<'_>,
-    caller: &IdentityPolicies<'_>,
-    key_policy: &Policy,
+    caller: &IdentityPolicies<'p>,
+    key_policy: &'p Policy,
     owner_account: &str,
     granted: bool,
-) -> Decision {
+) -> Decision<'p> {
+    decide_by_resource(request, caller, (key_policy, PolicySource::Key), owner_account, granted)
+}
+
+/// Who may assume a role of `owner_account`: the trust policy decides as a key's does.
+pub fn decide_role<'p>(
+    request: &Request<'_>,
+    caller: &IdentityPolicies<'p>,
+    trust: &'p Policy,
+    owner_account: &str,
+) -> Decision<'p> {
+    decide_by_resource(request, caller, (trust, PolicySource::Trust), owner_account, false)
+}
+
+/// Where nothing goes without the resource's own policy: identity policies count only if it names the account.
+fn decide_by_resource<'p>(
+    request: &Request<'_>,
+    caller: &IdentityPolicies<'p>,
+    (policy, source): (&'p Policy, PolicySource),
+    owner_account: &str,
+    granted: bool,
+) -> Decision<'p> {
     let identity = caller.evaluate(request);
-    let key = key_policy.evaluate(request);
-    if let Some((kind, name)) = identity.deny {
-        return Decision::deny(DenialReason::IdentityDeny, vec![named(kind, name)]);
+    let verdict = policy.evaluate(request);
+    if let Some(denied) = denied(&identity, &verdict, source) {
+        return denied;
     }
-    if let Some(name) = key.deny {
-        return Decision::deny(DenialReason::ResourceDeny, vec![named("key policy", name)]);
-    }
+    let named = |name| Deciding::statement(source, name);
+    let grant = granted.then(|| Deciding::rule(PolicySource::Grant));
     let principal = &request.principal;
-    let by_key = key.allow.map(|(how, name)| (how, named("key policy", name)));
     if principal.is_anonymous {
-        return Decision::deny(DenialReason::NoResourceAllow, Vec::new());
+        return Decision::deny(DenialReason::NoResourceAllow, smallvec![]);
     }
-    let by_grant = granted.then(|| (Named::Itself, "grant".to_owned()));
     if principal.is_service {
-        return match by_key.or(by_grant) {
-            Some((_, name)) => Decision::allow(vec![name]),
-            None => Decision::deny(DenialReason::NoResourceAllow, Vec::new()),
+        return match verdict.stands().map(named).or(grant) {
+            Some(found) => Decision::allow(smallvec![found]),
+            None => Decision::deny(DenialReason::NoResourceAllow, smallvec![]),
         };
     }
-    let by_identity = identity.allow.map(|name| named("identity policy", name));
-    let own_account = principal.account == owner_account;
-    if own_account {
-        return match (by_key, by_grant) {
-            (Some((Named::Session, name)), _) => Decision::allow(vec![name]),
-            (Some((Named::Itself | Named::Everyone, name)), _) | (_, Some((_, name))) => {
-                match identity.limit() {
-                    None => Decision::allow(vec![name]),
-                    Some(reason) => Decision::deny(reason, vec![name]),
-                }
-            }
-            // The account root is the account: the policy allows it by naming it.
-            (Some((Named::Account, name)), _) if caller.is_root => Decision::allow(vec![name]),
-            (Some((Named::Account, by_key)), _) => match (by_identity, identity.limit()) {
-                (None, _) => Decision::deny(DenialReason::NoIdentityAllow, vec![by_key]),
-                (Some(name), None) => Decision::allow(vec![by_key, name]),
-                (Some(name), Some(reason)) => Decision::deny(reason, vec![by_key, name]),
-            },
-            (None, None) => Decision::deny(DenialReason::NoResourceAllow, Vec::new()),
-        };
+    if principal.account != owner_account {
+        return crossing(&identity, verdict.allow().map(named).or(grant));
     }
-    let Some((_, by_resource)) = by_key.or(by_grant) else {
-        return Decision::deny(DenialReason::NoResourceAllow, Vec::new());
-    };
-    let by_identity = if caller.is_root { Some("root of its account".into()) } else { by_identity };
-    match (by_identity, identity.limit()) {
-        (None, _) => Decision::deny(DenialReason::NoIdentityAllow, vec![by_resource]),
-        (Some(name), None) => Decision::allow(vec![by_resource, name]),
-        (Some(name), Some(reason)) => Decision::deny(reason, vec![by_resource, name]),
+    // A grant to a role is a statement that names the role; one to a user names the user.
+    let (grant_stands, grant_limited) =
+        if principal.role_arn.is_some() { (None, grant) } else { (grant, None) };
+    if let Some(found) = verdict.stands().map(named).or(grant_stands) {
+        return Decision::allow(smallvec![found]);
+    }
+    if let Some(found) = verdict.allows(Named::Role).map(named).or(grant_limited) {
+        return narrowed(smallvec![found], identity.limit);
+    }
+    match (verdict.allows(Named::Account).map(named), identity.allow) {
+        (None, _) => Decision::deny(DenialReason::NoResourceAllow, smallvec![]),
+        (Some(account), None) => Decision::deny(DenialReason::NoIdentityAllow, smallvec![account]),
+        (Some(account), Some(own)) => narrowed(smallvec![account, own], identity.limit),
     }
 }

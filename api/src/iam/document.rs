@@ -1,12 +1,22 @@
 //! From JSON to the compiled form. Everything that the grammar does not allow is refused, with its place.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::condition::Conditions;
+use super::distinct_json::distinct_json;
 use super::pattern::Pattern;
 use super::{POLICY_BYTES_MAX, Patterns, Policy, PolicyKind, PrincipalPattern, Principals, Statement};
 use crate::arn::is_account_id;
+
+/// Most principals of a queue policy.
+pub const QUEUE_POLICY_PRINCIPALS_MAX: usize = 50;
+/// Most conditions of a queue policy.
+pub const QUEUE_POLICY_CONDITIONS_MAX: usize = 10;
+/// Most actions of one statement of a queue policy.
+pub const QUEUE_STATEMENT_ACTIONS_MAX: usize = 7;
 
 /// Why a policy is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -37,8 +47,7 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
     if text.len() > POLICY_BYTES_MAX {
         return Err(PolicyError::TooLong { bytes: text.len() });
     }
-    serde_json::from_str::<Distinct>(text).map_err(|error| PolicyError::Json(error.to_string()))?;
-    let document = match serde_json::from_str(text) {
+    let document = match distinct_json(text) {
         Ok(Value::Object(document)) => document,
         Ok(_) => return Err(PolicyError::Document("a policy is a JSON object".into())),
         Err(error) => return Err(PolicyError::Json(error.to_string())),
@@ -57,82 +66,54 @@ pub(super) fn parse(text: &str, kind: PolicyKind) -> Result<Policy, PolicyError>
         return Err(PolicyError::Document("Id must be a string".into()));
     }
     let statements = match document.get("Statement") {
+        Some(Value::Array(statements)) if statements.is_empty() => {
+            return Err(PolicyError::Document("Statement is an empty list".into()));
+        }
         Some(Value::Array(statements)) => statements.iter().collect(),
         Some(statement @ Value::Object(_)) => vec![statement],
-        _ => return Err(PolicyError::Document("Statement is missing".into())),
+        Some(_) => return Err(PolicyError::Document("Statement must be an object or a list of them".into())),
+        None => return Err(PolicyError::Document("Statement is missing".into())),
     };
     let compile = |(at, statement): (usize, &Value)| {
         compile_statement(statement, kind, variables)
             .map_err(|reason| PolicyError::Statement { number: at + 1, reason })
     };
-    Ok(Policy {
-        kind,
-        statements: statements.into_iter().enumerate().map(compile).collect::<Result<_, _>>()?,
-    })
+    let statements = statements.into_iter().enumerate().map(compile).collect::<Result<Vec<_>, _>>()?;
+    if kind == PolicyKind::Queue {
+        check_queue_limits(&statements)?;
+    }
+    Ok(Policy { kind, statements })
 }
 
-/// Any JSON whose objects name no member twice: of two, readers take different ones.
-struct Distinct;
-
-impl<'de> serde::Deserialize<'de> for Distinct {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DistinctVisitor)
-    }
-}
-
-struct DistinctVisitor;
-
-impl<'de> serde::de::Visitor<'de> for DistinctVisitor {
-    type Value = Distinct;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_unit<E>(self) -> Result<Distinct, E> {
-        Ok(Distinct)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Distinct, A::Error> {
-        while items.next_element::<Distinct>()?.is_some() {}
-        Ok(Distinct)
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Distinct, A::Error> {
-        let mut names = std::collections::BTreeSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if names.contains(&name) {
-                return Err(serde::de::Error::custom(format_args!("{name} is given twice")));
-            }
-            names.insert(name);
-            members.next_value::<Distinct>()?;
+/// What one queue policy may hold (SQS API contract, section 13; its bytes and statements are checked with the
+/// attribute).
+fn check_queue_limits(statements: &[Statement]) -> Result<(), PolicyError> {
+    let principals = |statement: &Statement| match &statement.principals {
+        Principals::Implied => 0,
+        Principals::Listed(list) | Principals::AllBut(list) => list.len(),
+    };
+    let all_principals: usize = statements.iter().map(principals).sum();
+    let all_conditions: usize = statements.iter().map(|statement| statement.conditions.len()).sum();
+    for (what, found, most) in [
+        ("principals", all_principals, QUEUE_POLICY_PRINCIPALS_MAX),
+        ("conditions", all_conditions, QUEUE_POLICY_CONDITIONS_MAX),
+    ] {
+        if found > most {
+            return Err(PolicyError::Document(format!("{found} {what}, at most {most} are allowed")));
         }
-        Ok(Distinct)
+    }
+    let many = |statement: &Statement| statement.actions.any_of.len() > QUEUE_STATEMENT_ACTIONS_MAX;
+    match statements.iter().position(many) {
+        None => Ok(()),
+        Some(at) => Err(PolicyError::Statement {
+            number: at + 1,
+            reason: format!("more than {QUEUE_STATEMENT_ACTIONS_MAX} actions"),
+        }),
     }
 }
 
 fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Result<Statement, String> {
-    const ELEMENTS: [&str; 10] = [
+    const ELEMENTS: [&str; 9] = [
         "Sid",
         "Effect",
         "Principal",
@@ -142,10 +123,9 @@ fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Re
         "Resource",
         "NotResource",
         "Condition",
-        "Comment",
     ];
     let Value::Object(elements) = statement else { return Err("a statement is a JSON object".into()) };
-    if let Some(unknown) = elements.keys().find(|key| !ELEMENTS[..9].contains(&key.as_str())) {
+    if let Some(unknown) = elements.keys().find(|key| !ELEMENTS.contains(&key.as_str())) {
         return Err(format!("unknown element {unknown}"));
     }
     let sid = match elements.get("Sid") {
@@ -166,20 +146,27 @@ fn compile_statement(statement: &Value, kind: PolicyKind, variables: bool) -> Re
     let resources = patterns(elements, "Resource", "NotResource", variables)?;
     let resources = match (resources, kind) {
         (Some(_), PolicyKind::Trust) => return Err("a trust policy names no resource".into()),
-        (Some(resources), _) => resources,
-        // The policy's own resource is meant.
-        (None, PolicyKind::Trust) => {
-            Patterns { negated: false, any_of: vec![Pattern::compile("*", true, false)] }
+        (Some(resources), _) => {
+            for resource in texts(elements, if resources.negated { "NotResource" } else { "Resource" })? {
+                check_resource(&resource, kind)?;
+            }
+            resources
         }
+        // The policy's own resource is meant.
+        (None, PolicyKind::Trust) => Patterns { negated: false, any_of: vec![Pattern::anything()] },
         (None, _) => return Err("Resource or NotResource is missing".into()),
     };
+    let conditions = conditions(elements, variables)?;
+    let needs = resources.any_of.iter().flat_map(Pattern::needs).chain(conditions.needs());
+    let needs: BTreeSet<&str> = needs.collect();
     Ok(Statement {
         sid,
         allow,
         principals: principals(elements, kind, allow)?,
         actions,
+        needs: needs.into_iter().map(str::to_owned).collect(),
         resources,
-        conditions: conditions(elements, variables)?,
+        conditions,
     })
 }
 
@@ -190,7 +177,8 @@ fn check_action(action: &str, kind: PolicyKind) -> Result<(), String> {
     let Some((service, name)) = action.split_once(':') else {
         return Err(format!("'{action}' is no action"));
     };
-    if name.is_empty() || service.is_empty() {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '*' | '?');
+    if name.is_empty() || service.is_empty() || !service.chars().all(plain) || !name.chars().all(plain) {
         return Err(format!("'{action}' is no action"));
     }
     let expected = match kind {
@@ -206,6 +194,19 @@ fn check_action(action: &str, kind: PolicyKind) -> Result<(), String> {
     }
 }
 
+/// Identity policies speak of ARNs; what a queue's or key's policy speaks of is that queue or key.
+fn check_resource(resource: &str, kind: PolicyKind) -> Result<(), String> {
+    match kind {
+        _ if resource.is_empty() => Err("a resource is empty".into()),
+        PolicyKind::Identity | PolicyKind::Session | PolicyKind::Boundary
+            if resource != "*" && !resource.starts_with("arn:") =>
+        {
+            Err(format!("'{resource}' is neither an ARN nor \"*\""))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn patterns(
     elements: &Map<String, Value>,
     name: &str,
@@ -218,8 +219,8 @@ fn patterns(
         (false, true) => (negated_name, true),
         (false, false) => return Ok(None),
     };
-    let any_of: Vec<Pattern> =
-        texts(elements, name)?.iter().map(|text| Pattern::compile(text, true, variables)).collect();
+    let compile = |text: &String| Pattern::compile(text, true, variables);
+    let any_of = texts(elements, name)?.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
     if any_of.is_empty() {
         return Err(format!("{name} is empty"));
     }
@@ -254,7 +255,7 @@ fn principal_list(value: &Value) -> Result<Vec<PrincipalPattern>, String> {
                 for text in texts(kinds, kind)? {
                     list.push(match kind.as_str() {
                         "AWS" => aws_principal(&text)?,
-                        "Service" => PrincipalPattern::Service(text),
+                        "Service" => service_principal(text)?,
                         "Federated" | "CanonicalUser" => PrincipalPattern::Never,
                         _ => return Err(format!("unknown kind of principal {kind}")),
                     });
@@ -264,6 +265,14 @@ fn principal_list(value: &Value) -> Result<Vec<PrincipalPattern>, String> {
         }
         _ => Err("Principal must be \"*\" or an object".into()),
     }
+}
+
+fn service_principal(text: String) -> Result<PrincipalPattern, String> {
+    let named = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    if text.is_empty() || !named {
+        return Err(format!("'{text}' is no service: give its whole name, such as sns.amazonaws.com"));
+    }
+    Ok(PrincipalPattern::Service(text))
 }
 
 fn aws_principal(text: &str) -> Result<PrincipalPattern, String> {
@@ -287,12 +296,15 @@ fn aws_principal(text: &str) -> Result<PrincipalPattern, String> {
     if partition.is_empty() || !is_account_id(account) || text.contains(['*', '?']) {
         return Err(format!("'{text}' is no principal: wildcards stand alone or not at all"));
     }
+    let is_path = |name: &str| name.split('/').all(|part| !part.is_empty());
     match (service, resource.split_once('/')) {
         ("iam", None) if resource == "root" => Ok(PrincipalPattern::Account(account.to_owned())),
-        ("iam", Some(("user" | "role", name))) | ("sts", Some(("assumed-role", name)))
-            if !name.is_empty() =>
-        {
+        ("iam", Some(("user" | "role", name))) if is_path(name) => Ok(PrincipalPattern::Arn(text.to_owned())),
+        ("sts", Some(("assumed-role", session))) if is_path(session) && session.split('/').count() == 2 => {
             Ok(PrincipalPattern::Arn(text.to_owned()))
+        }
+        ("sts", Some(("assumed-role", _))) => {
+            Err(format!("'{text}' is no session: give its role's name and its own, .../<role>/<session>"))
         }
         _ => Err(format!("'{text}' is no principal")),
     }

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::decision::{Decision, DenialReason, IdentityPolicies, decide_key, decide_queue};
+use super::decision::{
+    Decision, DenialReason, IdentityPolicies, PolicySource, decide_key, decide_queue, decide_role,
+};
 use super::*;
 
 const QUEUE: &str = "arn:aws:sqs:us-east-1:111111111111:q";
@@ -9,19 +11,20 @@ const ALICE: &str = "arn:aws:iam::111111111111:user/alice";
 const BOB: &str = "arn:aws:iam::222222222222:user/bob";
 
 #[derive(Default)]
-struct Keys(HashMap<&'static str, Vec<&'static str>>);
+struct Keys(HashMap<&'static str, Vec<String>>);
 
 impl ConditionKeys for Keys {
     fn get(&self, key: &str) -> Option<ConditionValue<'_>> {
         match self.0.get(key)?.as_slice() {
             [one] => Some(ConditionValue::One(one)),
-            many => Some(ConditionValue::Many(many.to_vec())),
+            many => Some(ConditionValue::Many(many)),
         }
     }
 }
 
 fn keys(pairs: &[(&'static str, &[&'static str])]) -> Keys {
-    Keys(pairs.iter().map(|(key, values)| (*key, values.to_vec())).collect())
+    let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    Keys(pairs.iter().map(|(key, values)| (*key, owned(values))).collect())
 }
 
 fn user(arn: &str) -> Principal<'_> {
@@ -50,7 +53,11 @@ fn identity_policy(statement: &str) -> Arc<Policy> {
     Arc::new(Policy::parse(&text, PolicyKind::Identity).unwrap())
 }
 
-fn decide(principal: Principal<'_>, identity: &[Arc<Policy>], queue: Option<&Policy>) -> Decision {
+fn decide<'p>(
+    principal: Principal<'_>,
+    identity: &'p [Arc<Policy>],
+    queue: Option<&'p Policy>,
+) -> Decision<'p> {
     let keys = Keys::default();
     let request = Request { principal, action: "sqs:SendMessage", resource: QUEUE, keys: &keys };
     let caller = IdentityPolicies {
@@ -67,7 +74,7 @@ fn condition_holds(condition: &str, keys: &Keys) -> bool {
         r#"{{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{condition}}}"#
     ));
     let request = Request { principal: user(ALICE), action: "sqs:SendMessage", resource: QUEUE, keys };
-    policy.evaluate(&request).allow.is_some()
+    policy.evaluate(&request).allow().is_some()
 }
 
 #[test]
@@ -98,36 +105,90 @@ fn auth_12_another_account_needs_both_sides() {
 fn auth_13_and_14_an_explicit_deny_wins_over_everything() {
     let allow = identity_policy(r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#);
     let deny = identity_policy(r#"{"Effect":"Deny","Action":"sqs:SendMessage","Resource":"*"}"#);
-    assert_eq!(decide(user(ALICE), &[allow.clone(), deny], None).denial, Some(DenialReason::IdentityDeny));
+    let both = [allow.clone(), deny];
+    assert_eq!(decide(user(ALICE), &both, None).denial, Some(DenialReason::IdentityDeny));
     let queue = queue_policy(
         r#"{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"},
            {"Effect":"Deny","Principal":"*","Action":"sqs:SendMessage","Resource":"*"}"#,
     );
-    assert_eq!(decide(user(ALICE), &[allow], Some(&queue)).denial, Some(DenialReason::ResourceDeny));
+    let allow = [allow];
+    assert_eq!(decide(user(ALICE), &allow, Some(&queue)).denial, Some(DenialReason::ResourceDeny));
     let root = "arn:aws:iam::111111111111:root";
     assert!(decide(user(root), &[], None).is_allowed());
     assert_eq!(decide(user(root), &[], Some(&queue)).denial, Some(DenialReason::ResourceDeny));
 }
 
 #[test]
-fn auth_16_a_session_policy_narrows_but_not_a_statement_that_names_the_session() {
+fn auth_16_limits_narrow_statements_that_name_role_or_account_and_no_others() {
     let session_arn = "arn:aws:sts::111111111111:assumed-role/worker/s1";
     let role_arn = "arn:aws:iam::111111111111:role/worker";
-    let principal = Principal { role_arn: Some(role_arn), ..user(session_arn) };
-    let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sqs:ReceiveMessage","Resource":"*"}}"#;
-    let session = [Arc::new(Policy::parse(text, PolicyKind::Session).unwrap())];
-    let keys = Keys::default();
-    let request = Request { principal, action: "sqs:SendMessage", resource: QUEUE, keys: &keys };
-    let caller = IdentityPolicies { identity: &[], session: &session, boundary: None, is_root: false };
+    let narrow = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sqs:ReceiveMessage","Resource":"*"}}"#;
+    let session = [Arc::new(Policy::parse(narrow, PolicyKind::Session).unwrap())];
+    let boundary = Policy::parse(narrow, PolicyKind::Boundary).unwrap();
+    let everything = [identity_policy(r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#)];
+    let (none, own) = (Keys::default(), "111111111111");
+    let of = |principal| Request { principal, action: "sqs:SendMessage", resource: QUEUE, keys: &none };
     let statement = |arn: &str| {
         queue_policy(&format!(
             r#"{{"Effect":"Allow","Principal":{{"AWS":"{arn}"}},"Action":"sqs:*","Resource":"*"}}"#
         ))
     };
-    let by_role = decide_queue(&request, &caller, Some(&statement(role_arn)), "111111111111", true);
-    assert_eq!(by_role.denial, Some(DenialReason::NoSessionAllow));
-    let by_session = decide_queue(&request, &caller, Some(&statement(session_arn)), "111111111111", true);
-    assert!(by_session.is_allowed());
+    let worker = Principal { role_arn: Some(role_arn), ..user(session_arn) };
+    let alice = user(ALICE);
+    let unbounded = IdentityPolicies { identity: &everything, session: &[], boundary: None, is_root: false };
+    let in_session = IdentityPolicies { session: &session, ..unbounded };
+    let bounded = IdentityPolicies { boundary: Some(&boundary), ..unbounded };
+    for (principal, limits, reason) in [
+        (worker, &in_session, DenialReason::NoSessionAllow),
+        (worker, &bounded, DenialReason::NoBoundaryAllow),
+        (alice, &bounded, DenialReason::NoBoundaryAllow),
+    ] {
+        let limited = [own, if principal.role_arn.is_some() { role_arn } else { own }];
+        let standing = [principal.arn, "*"];
+        for (named, denial) in
+            limited.iter().map(|name| (name, Some(reason))).chain(standing.iter().map(|name| (name, None)))
+        {
+            let policy = statement(named);
+            let decision = decide_queue(&of(principal), limits, Some(&policy), own, true);
+            assert_eq!(decision.denial, denial, "{} by {named}", principal.arn);
+        }
+        assert_eq!(decide_queue(&of(principal), limits, None, own, true).denial, Some(reason));
+        let both = queue_policy(&format!(
+            r#"{{"Effect":"Allow","Principal":{{"AWS":["{own}","{role_arn}","*"]}},"Action":"sqs:*","Resource":"*"}}"#
+        ));
+        assert!(decide_queue(&of(principal), limits, Some(&both), own, true).is_allowed(), "* stands");
+    }
+}
+
+#[test]
+fn auth_17_a_trust_policy_admits_whom_it_names_and_delegates_to_accounts() {
+    let role = "arn:aws:iam::111111111111:role/worker";
+    let none = Keys::default();
+    let request = |principal| Request { principal, action: "sts:AssumeRole", resource: role, keys: &none };
+    let trust = |arn: &str| {
+        let text = format!(
+            r#"{{"Statement":{{"Effect":"Allow","Principal":{{"AWS":"{arn}"}},"Action":"sts:AssumeRole"}}}}"#
+        );
+        Policy::parse(&text, PolicyKind::Trust).unwrap()
+    };
+    let allow = [identity_policy(r#"{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}"#)];
+    let deny = [identity_policy(r#"{"Effect":"Deny","Action":"sts:AssumeRole","Resource":"*"}"#)];
+    let nothing: [Arc<Policy>; 0] = [];
+    for (caller, named, identity, allowed) in [
+        (ALICE, ALICE, &nothing[..], true),
+        (ALICE, "111111111111", &nothing, false),
+        (ALICE, "111111111111", &allow, true),
+        (ALICE, "222222222222", &allow, false),
+        (BOB, BOB, &nothing, false),
+        (BOB, BOB, &allow, true),
+        (BOB, "222222222222", &allow, true),
+        (ALICE, ALICE, &deny, false),
+    ] {
+        let policies = IdentityPolicies { identity, session: &[], boundary: None, is_root: false };
+        let trust = trust(named);
+        let decision = decide_role(&request(user(caller)), &policies, &trust, "111111111111");
+        assert_eq!(decision.is_allowed(), allowed, "{caller} by {named}: {decision:?}");
+    }
 }
 
 #[test]
@@ -196,6 +257,9 @@ fn auth_19_text_operators() {
         (r#"{"StringEquals":{"aws:username":"A*"}}"#, false, false),
         (r#"{"StringNotLike":{"aws:username":"A*"}}"#, false, true),
         (r#"{"StringEqualsIfExists":{"aws:username":"Bob"}}"#, false, true),
+        (r#"{"StringEqualsIgnoreCase":{"aws:username":"x${aws:principaltag/x,'ALICE'}"}}"#, false, false),
+        (r#"{"StringEqualsIgnoreCase":{"aws:username":"${aws:principaltag/x,'ALICE'}"}}"#, true, false),
+        (r#"{"StringEqualsIgnoreCase":{"aws:username":"${aws:username}"}}"#, true, false),
         (r#"{"Null":{"aws:username":"true"}}"#, false, true),
         (r#"{"Null":{"aws:username":"false"}}"#, true, false),
     ] {
@@ -213,6 +277,8 @@ fn auth_19_other_operators() {
         ("ip", &["10.1.2.3"]),
         ("ip6", &["2001:db8::1"]),
         ("arn", &["arn:aws:sns:us-east-1:111111111111:topic"]),
+        ("bytes", &["AAEC/w=="]),
+        ("text", &["not base64"]),
     ]);
     for (condition, holds) in [
         (r#"{"NumericEquals":{"n":5}}"#, true),
@@ -225,13 +291,18 @@ fn auth_19_other_operators() {
         (r#"{"DateEquals":{"d":"1767323045"}}"#, true),
         (r#"{"Bool":{"b":true}}"#, true),
         (r#"{"Bool":{"b":"False"}}"#, false),
+        (r#"{"BinaryEquals":{"bytes":"AAEC/w=="}}"#, true),
+        (r#"{"BinaryEquals":{"bytes":["AAEC","AAEC/w=="]}}"#, true),
+        (r#"{"BinaryEquals":{"bytes":"AAEC"}}"#, false),
+        (r#"{"BinaryEquals":{"text":"AAEC"}}"#, false),
         (r#"{"IpAddress":{"ip":"10.0.0.0/8"}}"#, true),
         (r#"{"NotIpAddress":{"ip":["10.0.0.0/8","192.168.0.0/16"]}}"#, false),
         (r#"{"IpAddress":{"ip6":"2001:db8::/32"}}"#, true),
         (r#"{"ArnLike":{"arn":"arn:aws:sns:*:111111111111:t*"}}"#, true),
         (r#"{"ArnEquals":{"arn":"arn:aws:sns:*:*:other"}}"#, false),
         (r#"{"ArnNotLike":{"arn":"arn:aws:s3:::*"}}"#, true),
-        (r#"{"ArnLike":{"arn":"arn:aws:*:topic"}}"#, false),
+        (r#"{"ArnLike":{"arn":"*"}}"#, true),
+        (r#"{"ArnLike":{"text":"*"}}"#, false),
     ] {
         assert_eq!(condition_holds(condition, &found), holds, "{condition}");
     }
@@ -240,15 +311,19 @@ fn auth_19_other_operators() {
 #[test]
 fn auth_19_set_operators() {
     let many = keys(&[("k", &["a", "b"])]);
-    let absent = Keys::default();
+    let absent = keys(&[("k", &[])]);
     for (condition, with, without) in [
+        (r#"{"Null":{"k":"true"}}"#, false, true),
+        (r#"{"StringEqualsIfExists":{"k":"x"}}"#, false, true),
+        (r#"{"StringNotEquals":{"k":"x"}}"#, true, true),
         (r#"{"ForAllValues:StringEquals":{"k":["a","b","c"]}}"#, true, true),
         (r#"{"ForAllValues:StringEquals":{"k":["a"]}}"#, false, true),
         (r#"{"ForAnyValue:StringEquals":{"k":["b","x"]}}"#, true, false),
         (r#"{"ForAnyValue:StringEquals":{"k":"x"}}"#, false, false),
     ] {
         assert_eq!(condition_holds(condition, &many), with, "{condition} with");
-        assert_eq!(condition_holds(condition, &absent), without, "{condition} without");
+        assert_eq!(condition_holds(condition, &absent), without, "{condition} with an empty key");
+        assert_eq!(condition_holds(condition, &Keys::default()), without, "{condition} without");
     }
 }
 
@@ -259,7 +334,7 @@ fn what_a_variable_stands_for_is_no_wildcard() {
     );
     let allows = |keys: &Keys| {
         let request = Request { principal: user(ALICE), action: "sqs:SendMessage", resource: QUEUE, keys };
-        policy.evaluate(&request).allow.is_some()
+        policy.evaluate(&request).allow().is_some()
     };
     assert!(allows(&keys(&[("aws:username", &["q"])])));
     assert!(!allows(&keys(&[("aws:username", &["*"])])));
@@ -278,10 +353,79 @@ fn a_variable_without_a_value_ends_the_statement_under_negation_and_absence_too(
         assert!(!condition_holds(condition, &absent), "{condition}");
     }
     assert!(condition_holds(r#"{"StringNotEquals":{"k":"${aws:username}"}}"#, &named));
-    let policy = identity_policy(r#"{"Effect":"Allow","Action":"sqs:*","NotResource":"${aws:username}"}"#);
+    let policy = identity_policy(
+        r#"{"Effect":"Allow","Action":"sqs:*","NotResource":"arn:aws:sqs:*:*:${aws:username}"}"#,
+    );
     let request =
         Request { principal: user(ALICE), action: "sqs:SendMessage", resource: QUEUE, keys: &absent };
-    assert!(policy.evaluate(&request).allow.is_none());
+    assert!(policy.evaluate(&request).allow().is_none());
+}
+
+/// A statement for a queue, with one of its members replaced or added.
+fn with_member(member: &str, value: &str) -> String {
+    let mut members = vec![
+        ("Effect", r#""Allow""#),
+        ("Principal", r#""*""#),
+        ("Action", r#""sqs:*""#),
+        ("Resource", r#""*""#),
+    ];
+    members.retain(|(name, _)| *name != member && format!("Not{name}") != member);
+    members.push((member, value));
+    let members: Vec<String> = members.iter().map(|(name, value)| format!(r#""{name}":{value}"#)).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+#[test]
+fn malformed_statements_are_refused() {
+    for (member, value) in [
+        ("Effect", r#""allow""#),
+        ("Principal", r#""x""#),
+        ("Principal", "{}"),
+        ("Principal", r#"{"AWS":[]}"#),
+        ("Principal", r#"{"AWS":"arn:aws:iam::111111111111:user/a*"}"#),
+        ("Principal", r#"{"AWS":"arn:aws:iam::111111111111:user/"}"#),
+        ("Principal", r#"{"AWS":"arn:aws:iam::111111111111:group/g"}"#),
+        ("Principal", r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/worker"}"#),
+        ("Principal", r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/worker/"}"#),
+        ("Principal", r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/path/worker/s1"}"#),
+        ("Principal", r#"{"Service":"*"}"#),
+        ("Principal", r#"{"Service":""}"#),
+        ("Principal", r#"{"Service":"*.amazonaws.com"}"#),
+        ("NotPrincipal", r#"{"AWS":"111111111111"}"#),
+        ("Action", r#""kms:*""#),
+        ("Action", "[]"),
+        ("Action", r#""sqs""#),
+        ("Action", r#""sqs:""#),
+        ("Action", r#""sqs:Send Message""#),
+        ("Action", r#""sqs:${aws:username}""#),
+        ("Action", r#"["sqs:a","sqs:b","sqs:c","sqs:d","sqs:e","sqs:f","sqs:g","sqs:h"]"#),
+        ("Resource", "[]"),
+        ("Resource", r#""""#),
+        ("Resource", r#""arn:aws:sqs:*:*:${aws:username""#),
+        ("Resource", r#""arn:aws:sqs:*:*:${}""#),
+        ("Bogus", "1"),
+        ("Sid", "1"),
+        ("Condition", r#"{"StringIs":{"a":"b"}}"#),
+        ("Condition", r#"{"StringEquals":{"":"b"}}"#),
+        ("Condition", r#"{"StringEquals":{"a":[]}}"#),
+        ("Condition", r#"{"StringEquals":{"a":"${b"}}"#),
+        ("Condition", r#"{"StringEquals":{"a":"${b, c}"}}"#),
+        ("Condition", r#"{"ForSomeValues:StringEquals":{"a":"b"}}"#),
+        ("Condition", r#"{"NullIfExists":{"a":"true"}}"#),
+        ("Condition", r#"{"Null":{"a":["true","false"]}}"#),
+        ("Condition", r#"{"NumericNotEquals":{"a":"NaN"}}"#),
+        ("Condition", r#"{"DateEquals":{"a":"yesterday"}}"#),
+        ("Condition", r#"{"Bool":{"a":"maybe"}}"#),
+        ("Condition", r#"{"BinaryEquals":{"a":"?"}}"#),
+        ("Condition", r#"{"IpAddress":{"a":"10.0.0.0/33"}}"#),
+        ("Condition", r#"{"ArnNotLike":{"a":"arn:aws:*:topic"}}"#),
+    ] {
+        let statement = with_member(member, value);
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+        assert!(Policy::parse(&text, PolicyKind::Queue).is_err(), "{text}");
+    }
+    let text = format!(r#"{{"Statement":{}}}"#, with_member("Resource", r#""${aws:username""#));
+    assert!(Policy::parse(&text, PolicyKind::Queue).is_ok(), "the older version has no variables");
 }
 
 #[test]
@@ -299,44 +443,56 @@ fn malformed_documents_are_refused() {
         "",
         "[]",
         "{}",
+        r#"{"Statement":[]}"#,
+        r#"{"Statement":"x"}"#,
         r#"{"Statement":[{}]}"#,
-        r#"{"Statement":[{"Effect":"allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#,
         r#"{"Statement":[{"Effect":"Allow","Action":"sqs:*","Resource":"*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":"x","Action":"sqs:*","Resource":"*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111111111111:user/a*"},"Action":"sqs:*","Resource":"*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","NotPrincipal":{"AWS":"111111111111"},"Action":"sqs:*","Resource":"*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}]}"#,
         r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Bogus":1}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"StringIs":{"a":"b"}}}]}"#,
         r#"{"Version":"2020-01-01","Statement":[]}"#,
         r#"{"Statement":[{"Effect":"Deny","Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}"#,
-        r#"{"Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*","Condition":{"NumericNotEquals":{"a":"NaN"}}}]}"#,
     ] {
         assert!(Policy::parse(text, PolicyKind::Queue).is_err(), "{text}");
     }
+    for resource in ["orders", "${aws:username}"] {
+        let text = format!(r#"{{"Statement":{{"Effect":"Deny","Action":"sqs:*","Resource":"{resource}"}}}}"#);
+        assert!(Policy::parse(&text, PolicyKind::Identity).is_err(), "{resource}");
+    }
+}
+
+#[test]
+fn a_queue_policy_holds_fifty_principals_and_ten_conditions() {
+    let of = |principals: usize, conditions: usize| {
+        let principals: Vec<String> = (0..principals).map(|n| format!(r#""{n:012}""#)).collect();
+        let conditions: Vec<String> = (0..conditions).map(|n| format!(r#""k{n}":"v""#)).collect();
+        let text = format!(
+            r#"{{"Statement":[{{"Effect":"Allow","Principal":{{"AWS":[{}]}},"Action":"sqs:*","Resource":"*",
+                "Condition":{{"StringEquals":{{{}}}}}}}]}}"#,
+            principals.join(","),
+            conditions.join(",")
+        );
+        Policy::parse(&text, PolicyKind::Queue).is_ok()
+    };
+    assert!(of(QUEUE_POLICY_PRINCIPALS_MAX, QUEUE_POLICY_CONDITIONS_MAX));
+    assert!(!of(QUEUE_POLICY_PRINCIPALS_MAX + 1, 0));
+    assert!(!of(1, QUEUE_POLICY_CONDITIONS_MAX + 1));
+}
+
+#[test]
+fn a_decision_names_the_statements_that_made_it() {
+    let identity = [identity_policy(r#"{"Sid":"Mine","Effect":"Allow","Action":"*","Resource":"*"}"#)];
+    let queue = queue_policy(&format!(
+        r#"{{"Effect":"Deny","Principal":"*","Action":"sqs:PurgeQueue","Resource":"*"}},
+           {{"Effect":"Allow","Principal":{{"AWS":"{BOB}"}},"Action":"sqs:*","Resource":"*"}}"#
+    ));
+    let decision = decide(user(BOB), &identity, Some(&queue));
+    let shown: Vec<String> = decision.because.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["queue policy, statement 2", "identity policy, statement \"Mine\""]);
+    assert_eq!(decision.because[0].source, PolicySource::Queue);
 }
 
 proptest::proptest! {
     #[test]
     fn the_parser_never_panics(text in ".{0,300}") {
         let _ = Policy::parse(&text, PolicyKind::Queue);
-    }
-
-    #[test]
-    fn patterns_agree_with_a_naive_matcher(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
-        fn naive(pattern: &[u8], text: &[u8]) -> bool {
-            match pattern.first() {
-                None => text.is_empty(),
-                Some(b'*') => (0..=text.len()).any(|at| naive(&pattern[1..], &text[at..])),
-                Some(b'?') => !text.is_empty() && naive(&pattern[1..], &text[1..]),
-                Some(c) => text.first() == Some(c) && naive(&pattern[1..], &text[1..]),
-            }
-        }
-        let compiled = pattern::Pattern::compile(&pattern, true, true);
-        proptest::prop_assert_eq!(
-            compiled.matches(&text, &Keys::default()),
-            naive(pattern.as_bytes(), text.as_bytes())
-        );
     }
 }

@@ -6,6 +6,12 @@ use sealq_api::iam::{ConditionKeys, ConditionValue};
 use sealq_crypto::EncryptionContext;
 
 use crate::caller::{Caller, CallerKind};
+use crate::catalog::QueueRecord;
+
+/// Set where the broker calls the key service for a request: a call of its own, made in the caller's name.
+const VIA_SERVICE: &str = "kms:viaservice";
+/// What `aws:CalledVia` names then.
+const SQS_SERVICE: &str = "sqs.amazonaws.com";
 
 /// What policies may ask about a request. Keys that every request has are computed only when a policy asks.
 #[derive(Debug)]
@@ -17,6 +23,7 @@ pub struct RequestKeys<'a> {
     now_iso: OnceCell<String>,
     token_issued: OnceCell<String>,
     source_ip: OnceCell<String>,
+    queue: Option<&'a QueueRecord>,
     added: Vec<(String, Vec<String>)>,
 }
 
@@ -30,47 +37,89 @@ impl<'a> RequestKeys<'a> {
             now_iso: OnceCell::new(),
             token_issued: OnceCell::new(),
             source_ip: OnceCell::new(),
+            queue: None,
             added: Vec::new(),
         }
     }
 
-    /// Adds a key of this request alone. `key` in lower case.
-    pub fn add(&mut self, key: String, value: String) {
-        self.added.push((key, vec![value]));
+    /// The same with what is known of the queue that is asked for.
+    pub(super) fn about(self, queue: &'a QueueRecord) -> Self {
+        Self { queue: Some(queue), ..self }
     }
 
-    /// Adds a multi-valued key. `key` in lower case.
-    pub fn add_many(&mut self, key: String, values: Vec<String>) {
+    /// Adds a key of this request alone.
+    pub fn add(&mut self, key: String, value: String) {
+        self.add_many(key, vec![value]);
+    }
+
+    /// Adds a multi-valued key.
+    pub fn add_many(&mut self, mut key: String, values: Vec<String>) {
+        key.make_ascii_lowercase();
         self.added.push((key, values));
     }
 
     /// Adds the keys of an encryption context.
     pub fn add_context(&mut self, context: &EncryptionContext) {
         for (name, value) in context.iter() {
-            self.add(format!("kms:encryptioncontext:{}", name.to_lowercase()), value.to_owned());
+            self.add(format!("kms:encryptioncontext:{name}"), value.to_owned());
         }
         if !context.is_empty() {
             let names = context.iter().map(|(name, _)| name.to_owned()).collect();
             self.add_many("kms:encryptioncontextkeys".into(), names);
         }
     }
+
+    /// Adds the tags that a request gives or takes: `aws:RequestTag/…` and `aws:TagKeys`.
+    pub fn add_tags<'t>(&mut self, tags: impl IntoIterator<Item = (&'t str, Option<&'t str>)>) {
+        let mut names = Vec::new();
+        for (name, value) in tags {
+            if let Some(value) = value {
+                self.add(format!("aws:requesttag/{name}"), value.to_owned());
+            }
+            names.push(name.to_owned());
+        }
+        if !names.is_empty() {
+            self.add_many("aws:tagkeys".into(), names);
+        }
+    }
+
+    fn added(&self, key: &str) -> Option<&[String]> {
+        let found = self.added.iter().find(|(name, _)| name == key);
+        found.map(|(_, values)| values.as_slice())
+    }
+
+    fn of_queue(&self, key: &str) -> Option<&str> {
+        let queue = self.queue?;
+        match key.strip_prefix("aws:resourcetag/") {
+            // Key names are compared without regard to case.
+            Some(tag) => {
+                let found = queue.tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(tag));
+                found.map(|(_, value)| value.as_str())
+            }
+            None => (key == "aws:resourceaccount").then_some(&queue.account),
+        }
+    }
 }
 
 impl ConditionKeys for RequestKeys<'_> {
     fn get(&self, key: &str) -> Option<ConditionValue<'_>> {
-        if let Some((_, values)) = self.added.iter().find(|(name, _)| name == key) {
-            return Some(match values.as_slice() {
+        if let Some(values) = self.added(key) {
+            return Some(match values {
                 [one] => ConditionValue::One(one),
-                many => ConditionValue::Many(many.iter().map(String::as_str).collect()),
+                many => ConditionValue::Many(many),
             });
+        }
+        if let Some(value) = self.of_queue(key) {
+            return Some(ConditionValue::One(value));
         }
         let caller = self.caller;
         let flag = |set: bool| if set { "true" } else { "false" };
         let service = matches!(caller.kind, CallerKind::Service { .. });
         let signed = !caller.is_anonymous();
+        let via_service = self.added(VIA_SERVICE).is_some();
         let value = match key {
             "aws:securetransport" => flag(caller.secure_transport),
-            "aws:sourceip" if !service => {
+            "aws:sourceip" if !service && !via_service => {
                 self.source_ip.get_or_init(|| caller.source_ip.to_canonical().to_string())
             }
             "aws:currenttime" => self.now_iso.get_or_init(|| iso(self.now_ms / 1_000)),
@@ -102,7 +151,10 @@ impl ConditionKeys for RequestKeys<'_> {
                 CallerKind::Service { source_account, .. } => source_account,
                 _ => return None,
             },
-            "aws:viaawsservice" => "false",
+            "aws:viaawsservice" => flag(via_service),
+            "aws:calledvia" | "aws:calledviafirst" | "aws:calledvialast" if via_service => SQS_SERVICE,
+            // Sessions only, and none of them was made with a second factor.
+            "aws:multifactorauthpresent" if caller.token_issued_at_s.is_some() => flag(false),
             _ => return None,
         };
         Some(ConditionValue::One(value))

@@ -9,7 +9,7 @@ use crate::authorize::RequestKeys;
 ///
 /// # Errors
 /// The key is gone.
-pub(super) fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) -> Result<(), KmsError> {
+pub(crate) fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) -> Result<(), KmsError> {
     let metadata = store.describe_key(key)?;
     keys.add("kms:keyorigin".into(), metadata.origin.name().into());
     keys.add("kms:keyspec".into(), metadata.key_spec.name().into());
@@ -20,13 +20,13 @@ pub(super) fn add_key(keys: &mut RequestKeys<'_>, store: &KeyStore, key: KeyId) 
         keys.add_many("kms:resourcealiases".into(), aliases);
     }
     for (tag, value) in store.tags(key)? {
-        keys.add(format!("aws:resourcetag/{}", tag.to_lowercase()), value.clone());
+        keys.add(format!("aws:resourcetag/{tag}"), value.clone());
     }
     Ok(())
 }
 
 /// `kms:RequestAlias`, if the request names the key by an alias or alias ARN.
-pub(super) fn add_request_alias(keys: &mut RequestKeys<'_>, named: &str) {
+pub(crate) fn add_request_alias(keys: &mut RequestKeys<'_>, named: &str) {
     if let Some(alias) = alias_in(named) {
         keys.add("kms:requestalias".into(), alias.to_owned());
     }

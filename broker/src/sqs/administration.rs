@@ -30,9 +30,10 @@ impl SqsService {
     ) -> Result<Response<'r>, ErrorReply> {
         let caller = context.caller;
         let arn = self.queue_arn(&caller.account, &request.queue_name);
-        self.authorizer.account(caller, Action::CreateQueue, &arn)?;
+        let tags = || request.tags.iter().map(|(name, value)| (&**name, Some(&**value)));
+        self.authorizer.account(caller, Action::CreateQueue, &arn, tags())?;
         if !request.tags.is_empty() {
-            self.authorizer.account(caller, Action::TagQueue, &arn)?;
+            self.authorizer.account(caller, Action::TagQueue, &arn, tags())?;
         }
         let changes = AttributeChanges::parse(&request.attributes, AttributeContext::Create)?;
         check_new_queue_name(&request.queue_name, changes.fifo == Some(true))?;
@@ -96,7 +97,7 @@ impl SqsService {
         request: &ListQueues<'_>,
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
-        self.authorizer.account(context.caller, Action::ListQueues, "*")?;
+        self.authorizer.account(context.caller, Action::ListQueues, "*", [])?;
         let prefix = request.queue_name_prefix.as_deref().unwrap_or("");
         let page = Page::parse(request.max_results, request.next_token.as_deref(), prefix)?;
         let found = self.queues.list(
@@ -172,7 +173,9 @@ impl SqsService {
         request: &TagQueue<'_>,
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
-        let queue = self.queue(&request.queue_url, Action::TagQueue, context)?;
+        let queue = self.found(&request.queue_url, context)?;
+        let given = request.tags.iter().map(|(name, value)| (&**name, Some(&**value)));
+        self.authorizer.tags_of_queue(context.caller, Action::TagQueue, &queue, given)?;
         let tagged = self
             .queues
             .set_tags(&queue, |tags| {
@@ -192,7 +195,9 @@ impl SqsService {
         request: &UntagQueue<'_>,
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
-        let queue = self.queue(&request.queue_url, Action::UntagQueue, context)?;
+        let queue = self.found(&request.queue_url, context)?;
+        let taken = request.tag_keys.iter().map(|name| (&**name, None));
+        self.authorizer.tags_of_queue(context.caller, Action::UntagQueue, &queue, taken)?;
         let untagged = self
             .queues
             .set_tags(&queue, |tags| {

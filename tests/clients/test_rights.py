@@ -1,0 +1,354 @@
+"""What policies decide, asked by wire: denial texts, limits of sessions and boundaries, keys, tags, malformed policies."""
+
+import json
+
+import pytest
+
+import daemon
+import wire
+from conftest import ALLOW_ALL, USERS, account_settings, arn_of, attributes, name_of, refused
+
+ACCOUNT, FOREIGN = daemon.ACCOUNT, daemon.FOREIGN_ACCOUNT
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/worker"
+KEYS = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/*"
+ALIASES = f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/*"
+
+
+def document(*statements):
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def allow(actions, resource="*", effect="Allow", principal=None, **condition):
+    found = {"Effect": effect, "Action": actions, "Resource": resource}
+    if principal is not None:
+        found["Principal"] = principal if principal == "*" else {"AWS": principal}
+    return {**found, "Condition": condition} if condition else found
+
+
+def user_arn(name, account=ACCOUNT):
+    return f"arn:aws:iam::{account}:user/{name}"
+
+
+# Name: identity policy, permissions boundary.
+LIMITED = {
+    "bounded": (ALLOW_ALL, document(allow("sqs:ReceiveMessage"))),
+    "key-user": (document(allow(["kms:Encrypt", "kms:Decrypt"], KEYS)), ""),
+    "alias-user": (document(allow("kms:*", ALIASES)), ""),
+    "key-denied": (document(allow("*"), allow("kms:Encrypt", effect="Deny")), ""),
+    "tagger": (
+        document(
+            allow(["sqs:TagQueue", "sqs:CreateQueue"], StringEquals={"aws:RequestTag/team": "blue"}),
+            allow("sqs:UntagQueue", **{"ForAllValues:StringEquals": {"aws:TagKeys": ["team"]}}),
+            allow("sqs:SendMessage", StringEquals={"aws:ResourceTag/Team": "blue"}),
+        ),
+        "",
+    ),
+}
+
+
+def key_of(name):
+    return (f"AKIA{name.upper().replace('-', ''):X<16}", f"{name}/secret+{'x' * 28}"[:40])
+
+
+def limited_users():
+    text = ""
+    for name, (policy, boundary) in LIMITED.items():
+        key, secret = key_of(name)
+        text += f'[[account.user]]\nname = "{name}"\naccess_key_id = "{key}"\nsecret_access_key = "{secret}"\n'
+        text += f"policy = '''{policy}'''\n" + (f"permissions_boundary = '''{boundary}'''\n" if boundary else "")
+    return text
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    settings = account_settings().replace(f'id = "{ACCOUNT}"\n', f'id = "{ACCOUNT}"\n{limited_users()}', 1)
+    broker = daemon.Broker(tmp_path_factory.mktemp("rights"), settings).start()
+    yield broker
+    assert broker.stop() == 0, broker.log()[-4000:]
+
+
+@pytest.fixture(scope="module")
+def sqs(broker):
+    return broker.client()
+
+
+@pytest.fixture(scope="module")
+def kms(broker):
+    return broker.client("kms")
+
+
+@pytest.fixture(scope="module")
+def user(broker):
+    def client(name, service="sqs"):
+        credentials = key_of(name) if name in LIMITED else USERS[name][1:3]
+        return broker.client(service, credentials=credentials)
+
+    return client
+
+
+def set_policy(sqs, url, *statements):
+    statements = [{**statement, "Resource": arn_of(url)} for statement in statements]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": document(*statements)})
+
+
+def session(broker, user, policy=None, name="s1"):
+    more = {"Policy": policy} if policy else {}
+    given = user("admin", "sts").assume_role(RoleArn=ROLE, RoleSessionName=name, **more)["Credentials"]
+    return broker.client(
+        credentials=(given["AccessKeyId"], given["SecretAccessKey"]), session_token=given["SessionToken"]
+    )
+
+
+# Denial texts
+
+
+@pytest.mark.parametrize("protocol", ["json", "form"])
+@pytest.mark.parametrize(
+    "who, tail",
+    [
+        ("nobody", "because no identity-based policy allows the sqs:sendmessage action"),
+        ("foreigner", "because no resource-based policy allows the sqs:sendmessage action"),
+        ("no-send", "with an explicit deny in an identity-based policy"),
+        ("denied-by-queue", "with an explicit deny in a resource-based policy"),
+        ("bounded", "because no permissions boundary allows the sqs:sendmessage action"),
+    ],
+)
+def test_auth_25_a_denial_names_caller_action_queue_and_reason(broker, sqs, queue, protocol, who, tail):
+    url = queue()
+    account = FOREIGN if who == "foreigner" else ACCOUNT
+    name = "admin" if who == "denied-by-queue" else who
+    if who == "denied-by-queue":
+        set_policy(sqs, url, allow("sqs:SendMessage", effect="Deny", principal="*"))
+    caller = wire.Caller(broker, key_of(name) if name in LIMITED else USERS[name][1:3])
+    reply = getattr(caller, protocol)("SendMessage", {"QueueUrl": url, "MessageBody": "x"})
+    assert (reply.status, reply.code()) == (403, "AccessDenied"), reply.text
+    arn = user_arn(name, account)
+    expected = f"User: {arn} is not authorized to perform: sqs:sendmessage on resource: {arn_of(url)} {tail}"
+    if protocol == "json":
+        assert reply.json() == {"__type": "com.amazon.coral.service#AccessDeniedException", "message": expected} or (
+            reply.json()["Message"] == expected
+        ), reply.text
+        assert reply.headers["x-amzn-query-error"] == "AccessDenied;Sender"
+    else:
+        assert reply.xml().findtext(".//Message") == expected
+
+
+def test_auth_25_a_denial_by_a_session_policy_says_so(broker, user, queue):
+    url = queue()
+    narrow = session(broker, user, document(allow("sqs:ReceiveMessage")))
+    text = refused("AccessDenied", narrow.send_message, QueueUrl=url, MessageBody="x", status=403)
+    assert text == (
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/worker/s1 is not authorized to perform: sqs:sendmessage on resource: "
+        f"{arn_of(url)} because no session policy allows the sqs:sendmessage action"
+    )
+
+
+def test_auth_25_key_denials_name_caller_action_key_and_reason(kms, user):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    text = refused("AccessDeniedException", user("nobody", "kms").describe_key, KeyId=key, status=400)
+    assert text == (
+        f"User: {user_arn('nobody')} is not authorized to perform: kms:DescribeKey on resource: {key} because no "
+        "identity-based policy allows the kms:DescribeKey action"
+    )
+
+
+# Limits and denies
+
+
+def test_auth_16_a_session_policy_narrows_the_role_and_no_statement_for_the_session(broker, sqs, user, queue):
+    url = queue()
+    narrow = session(broker, user, document(allow("sqs:ReceiveMessage")))
+
+    def can_send():
+        try:
+            narrow.send_message(QueueUrl=url, MessageBody="x")
+            return True
+        except narrow.exceptions.ClientError:
+            return False
+
+    assert not can_send()
+    for principal, expected in (
+        (ROLE, False),
+        (ACCOUNT, False),
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/s1", True),
+        (f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/s2", False),
+        ("*", True),
+    ):
+        set_policy(sqs, url, allow("sqs:SendMessage", principal=principal))
+        assert can_send() == expected, principal
+
+
+def test_auth_16_a_boundary_limits_identity_policies_and_no_statement_for_the_user(sqs, user, queue):
+    url = queue()
+    refused("AccessDenied", user("bounded").send_message, QueueUrl=url, MessageBody="x", status=403)
+    set_policy(sqs, url, allow("sqs:SendMessage", principal=user_arn("bounded")))
+    user("bounded").send_message(QueueUrl=url, MessageBody="x")
+
+
+def test_auth_13_a_deny_in_any_policy_is_final(broker, sqs, user, queue):
+    url = queue()
+    allowing = [allow("sqs:*", principal=name) for name in ("*", ROLE, user_arn("no-send"), ACCOUNT)]
+    set_policy(sqs, url, *allowing)
+    refused("AccessDenied", user("no-send").send_message, QueueUrl=url, MessageBody="x", status=403)
+    denying = session(broker, user, document(allow("*"), allow("sqs:SendMessage", effect="Deny")))
+    refused("AccessDenied", denying.send_message, QueueUrl=url, MessageBody="x", status=403)
+    set_policy(sqs, url, *allowing, allow("sqs:SendMessage", effect="Deny", principal=user_arn("admin")))
+    refused("AccessDenied", user("admin").send_message, QueueUrl=url, MessageBody="x", status=403)
+    sqs.send_message(QueueUrl=url, MessageBody="the deny names another user")
+
+
+# Keys: one test a rule of section 5.2
+
+
+OWNED = allow("kms:*", principal=f"arn:aws:iam::{ACCOUNT}:root", StringEquals={"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:root"})
+DELEGATED = allow("kms:*", principal=ACCOUNT)
+
+
+def key_with(kms, *statements):
+    made = kms.create_key(Policy=document(*statements), BypassPolicyLockoutSafetyCheck=True)
+    return made["KeyMetadata"]["Arn"]
+
+
+def can_encrypt(client, key):
+    try:
+        client.encrypt(KeyId=key, Plaintext=b"x")
+        return True
+    except client.exceptions.ClientError as error:
+        assert error.response["Error"]["Code"] == "AccessDeniedException", error
+        return False
+
+
+def test_auth_24_rule_1_a_deny_in_key_or_identity_policy_is_final(kms, user):
+    named = [allow("kms:Encrypt", principal=user_arn(name)) for name in ("key-denied", "admin")]
+    key = key_with(kms, OWNED, *named)
+    assert can_encrypt(user("admin", "kms"), key)
+    assert not can_encrypt(user("key-denied", "kms"), key)
+    key = key_with(kms, OWNED, *named, allow("kms:Encrypt", effect="Deny", principal="*"))
+    assert not can_encrypt(user("admin", "kms"), key)
+
+
+def test_auth_24_rule_2_a_key_policy_that_names_the_caller_suffices(kms, user):
+    assert can_encrypt(user("nobody", "kms"), key_with(kms, OWNED, allow("kms:Encrypt", principal=user_arn("nobody"))))
+    everybody = allow("kms:Encrypt", principal="*", StringEquals={"kms:CallerAccount": ACCOUNT})
+    assert can_encrypt(user("nobody", "kms"), key_with(kms, OWNED, everybody))
+
+
+def test_auth_24_rule_3_an_identity_policy_decides_on_the_key_arn_where_the_key_delegates(kms, user):
+    key = key_with(kms, DELEGATED)
+    assert can_encrypt(user("key-user", "kms"), key)
+    assert not can_encrypt(user("nobody", "kms"), key)
+    kms.create_alias(AliasName="alias/rule-3", TargetKeyId=key)
+    for name in (key, "alias/rule-3"):
+        assert can_encrypt(user("key-user", "kms"), name)
+        assert not can_encrypt(user("alias-user", "kms"), name), "a right on the alias is none on the key"
+
+
+def test_auth_24_rule_4_a_grant_covers_its_operations_and_no_deny(kms, user):
+    key = key_with(kms, OWNED)
+    assert not can_encrypt(user("nobody", "kms"), key)
+    for name in ("nobody", "key-denied"):
+        kms.create_grant(KeyId=key, GranteePrincipal=user_arn(name), Operations=["Encrypt"])
+    assert can_encrypt(user("nobody", "kms"), key)
+    assert not can_encrypt(user("key-denied", "kms"), key)
+    refused("AccessDeniedException", user("nobody", "kms").generate_data_key, KeyId=key, KeySpec="AES_256", status=400)
+
+
+def test_auth_24_rule_5_a_foreign_caller_needs_the_key_and_its_own_policies(kms, user):
+    foreigner = user("foreigner", "kms")
+    assert not can_encrypt(foreigner, key_with(kms, OWNED))
+    for principal in (FOREIGN, user_arn("foreigner", FOREIGN)):
+        assert can_encrypt(foreigner, key_with(kms, OWNED, allow("kms:Encrypt", principal=principal)))
+    granted = key_with(kms, OWNED)
+    kms.create_grant(KeyId=granted, GranteePrincipal=user_arn("foreigner", FOREIGN), Operations=["Encrypt"])
+    assert can_encrypt(foreigner, granted)
+
+
+def test_auth_24_rule_6_neither_identity_policies_nor_root_suffice_alone(kms, user):
+    key = key_with(kms, allow("kms:DescribeKey", principal=f"arn:aws:iam::{ACCOUNT}:root"))
+    assert not can_encrypt(user("admin", "kms"), key)
+    assert not can_encrypt(kms, key)
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["Arn"] == key
+
+
+def test_auth_24_rule_7_the_broker_asks_in_the_name_of_its_caller(broker, sqs, kms, user, queue):
+    via = {"kms:ViaService": "sqs.us-east-1.amazonaws.com", "kms:CallerAccount": ACCOUNT, "aws:ViaAWSService": "true"}
+    key = key_with(kms, OWNED, allow(["kms:GenerateDataKey", "kms:Decrypt"], principal=user_arn("sqs-only"), StringEquals=via))
+    url = queue(KmsMasterKeyId=key)
+    user("sqs-only").send_message(QueueUrl=url, MessageBody="x")
+    refused("KMS.AccessDeniedException", user("admin").send_message, QueueUrl=url, MessageBody="x")
+    refused("AccessDeniedException", user("sqs-only", "kms").generate_data_key, KeyId=key, KeySpec="AES_256", status=400)
+
+
+# Tags
+
+
+def test_tags_of_requests_and_queues_decide(sqs, user, queue, queue_name):
+    url, tagger = queue(), user("tagger")
+    refused("AccessDenied", tagger.tag_queue, QueueUrl=url, Tags={"team": "red"}, status=403)
+    refused("AccessDenied", tagger.send_message, QueueUrl=url, MessageBody="x", status=403)
+    tagger.tag_queue(QueueUrl=url, Tags={"Team": "blue"})
+    tagger.send_message(QueueUrl=url, MessageBody="x")
+    refused("AccessDenied", tagger.untag_queue, QueueUrl=url, TagKeys=["team", "other"], status=403)
+    tagger.untag_queue(QueueUrl=url, TagKeys=["team"])
+    refused("AccessDenied", tagger.create_queue, QueueName=queue_name(), status=403)
+    tagger.create_queue(QueueName=queue_name(), tags={"team": "blue"})
+
+
+# Malformed policies
+
+
+STATEMENT = allow("sqs:SendMessage", principal="*")
+MALFORMED = {
+    "no statements": {"Statement": []},
+    "unclosed variable": {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Resource": "arn:aws:sqs:*:*:${aws:username"}]},
+    "any service": {"Statement": [{**STATEMENT, "Principal": {"Service": "*"}}]},
+    "no session": {"Statement": [{**STATEMENT, "Principal": {"AWS": f"arn:aws:sts::{ACCOUNT}:assumed-role/worker"}}]},
+    "unknown operator": {"Statement": [{**STATEMENT, "Condition": {"StringIs": {"aws:username": "x"}}}]},
+    "everybody but": {"Statement": [{**{k: v for k, v in STATEMENT.items() if k != "Principal"}, "NotPrincipal": {"AWS": ACCOUNT}}]},
+    "unknown user": {"Statement": [{**STATEMENT, "Principal": {"AWS": user_arn("never-made")}}]},
+    "another service's action": {"Statement": [{**STATEMENT, "Action": "kms:Decrypt"}]},
+    "many principals": {"Statement": [{**STATEMENT, "Principal": {"AWS": [f"{n:012}" for n in range(51)]}}]},
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+@pytest.mark.parametrize("protocol", ["json", "form"])
+def test_a_malformed_queue_policy_is_refused_when_it_is_set(broker, sqs, queue, protocol, fault):
+    url, policy = queue(), json.dumps(MALFORMED[fault])
+    caller = wire.Caller(broker)
+    if protocol == "json":
+        reply = caller.json("SetQueueAttributes", {"QueueUrl": url, "Attributes": {"Policy": policy}})
+    else:
+        given = {"QueueUrl": url, "Attribute.1.Name": "Policy", "Attribute.1.Value": policy}
+        reply = caller.form("SetQueueAttributes", given)
+    assert (reply.status, reply.code()) == (400, "InvalidAttributeValue"), reply.text
+    assert "Invalid value for the parameter Policy." in reply.text
+    assert "Policy" not in attributes(sqs, url)
+
+
+def test_malformed_key_and_session_policies_are_refused_when_they_are_given(kms, user):
+    for policy in (document(), document({**DELEGATED, "Principal": {"Service": "*"}})):
+        refused("MalformedPolicyDocumentException", kms.create_key, Policy=policy, status=400)
+    sts = user("admin", "sts")
+    for given in (
+        {"Policy": document({**allow("sqs:*"), "Bogus": 1})},
+        {"Policy": document(allow("sqs:*", "orders"))},
+        {"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess"}]},
+    ):
+        refused("MalformedPolicyDocument", sts.assume_role, RoleArn=ROLE, RoleSessionName="s1", status=400, **given)
+
+
+@pytest.mark.parametrize(
+    "policy, reason",
+    [
+        (document(), "Statement is an empty list"),
+        (document(allow("sqs:*", "orders")), "neither an ARN nor"),
+        (document(*[allow("sqs:SendMessage", f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue-{n}") for n in range(30)]), "at most 2048 are allowed"),
+    ],
+    ids=["empty", "resource", "long"],
+)
+def test_a_malformed_policy_in_the_settings_stops_the_start(tmp_path, policy, reason):
+    settings = f"[[account]]\nid = \"{ACCOUNT}\"\n[[account.user]]\nname = \"u\"\npolicy = '''{policy}'''\n"
+    broker = daemon.Broker(tmp_path / "broker", settings)
+    started = broker.run("serve", check=False)
+    assert started.returncode == 2 and reason in started.stderr and "user/u" in started.stderr, started.stderr
