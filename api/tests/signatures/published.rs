@@ -15,12 +15,15 @@ const UNRESERVED: &str = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
 fn verifies((name, line, more, body, signature): Case<'_>) {
-    let (method, target) = line.split_once(' ').unwrap();
+    let (method, target) = line.split_once(" ").expect("a request line");
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut headers = HeaderMap::new();
     let mut names = vec!["host", "x-amz-date"];
     for (name, value) in [("host", HOST), ("x-amz-date", TIME)].iter().chain(more) {
-        headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::try_from(*name).expect("a name"),
+            HeaderValue::from_str(value).expect("a value"),
+        );
         if !names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             names.push(name);
         }
@@ -31,7 +34,7 @@ fn verifies((name, line, more, body, signature): Case<'_>) {
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/{SCOPE}, SignedHeaders={}, Signature={signature}",
         names.join(";")
     );
-    headers.insert("authorization", authorization.parse().unwrap());
+    headers.insert("authorization", authorization.parse().expect("a value"));
     let parts = RequestParts { method, path, query, headers: &headers, authority: None };
     let Ok(Presented::Signed(signed)) = Presented::from_request(&parts) else { panic!("{name}") };
     let key = SigningKey::derive(SECRET, "20150830", "us-east-1", "service");
