@@ -98,11 +98,13 @@ impl Authenticator {
         if presented == Presented::Anonymous && is_form(&inbound.headers) {
             presented = Presented::from_form(&inbound.body);
         }
-        let user_agent = inbound.headers.get(http::header::USER_AGENT);
+        let header =
+            |name| inbound.headers.get(name).and_then(|value| value.to_str().ok()).map(Arc::<str>::from);
         let request = Caller {
             source_ip: inbound.peer,
             secure_transport: inbound.secure,
-            user_agent: user_agent.and_then(|value| value.to_str().ok()).unwrap_or("").into(),
+            user_agent: header(http::header::USER_AGENT).unwrap_or_default(),
+            referer: header(http::header::REFERER),
             request_id: request_id.clone(),
             ..Caller::anonymous()
         };

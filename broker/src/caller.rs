@@ -1,9 +1,10 @@
 //! Who makes a request, as established from its signature.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sealq_api::iam::Policy;
+use serde::{Deserialize, Serialize};
 
 /// What kind of principal it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,17 @@ pub enum CallerKind {
     Anonymous,
 }
 
+/// A tag of a role session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionTag {
+    /// `aws:PrincipalTag/<name>`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// The sessions that this session assumes have it too.
+    pub transitive: bool,
+}
+
 /// The caller of one request.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -49,6 +61,8 @@ pub struct Caller {
     pub identity_policies: Arc<[Arc<Policy>]>,
     /// Session policies, if the session was given any.
     pub session_policies: Arc<[Arc<Policy>]>,
+    /// Tags that the session was given.
+    pub session_tags: Arc<[SessionTag]>,
     /// Permissions boundary.
     pub boundary: Option<Arc<Policy>>,
     /// The key that signed; empty for anonymous callers.
@@ -61,30 +75,37 @@ pub struct Caller {
     pub secure_transport: bool,
     /// User-Agent header.
     pub user_agent: Arc<str>,
+    /// Referer header.
+    pub referer: Option<Arc<str>>,
     /// Id of the request.
     pub request_id: Arc<str>,
 }
 
+/// Made once: every request starts with it.
+static ANONYMOUS: LazyLock<Caller> = LazyLock::new(|| Caller {
+    kind: CallerKind::Anonymous,
+    account: Arc::default(),
+    arn: "anonymous".into(),
+    unique_id: "anonymous".into(),
+    cache_identity: Arc::default(),
+    name: Arc::default(),
+    identity_policies: Arc::default(),
+    session_policies: Arc::default(),
+    session_tags: Arc::default(),
+    boundary: None,
+    access_key_id: Arc::default(),
+    token_issued_at_s: None,
+    source_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    secure_transport: false,
+    user_agent: Arc::default(),
+    referer: None,
+    request_id: Arc::default(),
+});
+
 impl Caller {
     /// Nobody, who asked nothing yet.
     pub fn anonymous() -> Self {
-        Self {
-            kind: CallerKind::Anonymous,
-            account: "".into(),
-            arn: "anonymous".into(),
-            unique_id: "anonymous".into(),
-            cache_identity: "".into(),
-            name: "".into(),
-            identity_policies: Arc::new([]),
-            session_policies: Arc::new([]),
-            boundary: None,
-            access_key_id: "".into(),
-            token_issued_at_s: None,
-            source_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            secure_transport: false,
-            user_agent: "".into(),
-            request_id: "".into(),
-        }
+        ANONYMOUS.clone()
     }
 
     /// The same caller with what is known of `request`.
@@ -93,6 +114,7 @@ impl Caller {
             source_ip: request.source_ip,
             secure_transport: request.secure_transport,
             user_agent: request.user_agent,
+            referer: request.referer,
             request_id: request.request_id,
             ..self.clone()
         }

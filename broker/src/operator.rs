@@ -14,10 +14,11 @@ use sealq_api::sqs::{Protocol, Request};
 use sealq_config::Identity;
 use sealq_crypto::key_store::{KmsError, Scope};
 
-use crate::caller::{Caller, CallerKind};
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::control::{Answer, Order};
 use crate::embedded_keys::make_managed_key;
+use crate::identity::root_principal;
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 use crate::root_rotation::RootRotation;
@@ -97,24 +98,14 @@ impl Operator {
     }
 
     fn root_of(&self, account: &str) -> Caller {
-        let arn: Arc<str> = format!("arn:{}:iam::{account}:root", self.identity.partition).into();
-        Caller {
-            kind: CallerKind::Root,
-            account: account.into(),
-            arn: arn.clone(),
-            unique_id: account.into(),
-            cache_identity: arn,
-            name: "root".into(),
-            identity_policies: Arc::new([]),
-            session_policies: Arc::new([]),
-            boundary: None,
-            access_key_id: "control-socket".into(),
-            token_issued_at_s: None,
+        let request = Caller {
             source_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             // It never left the machine.
             secure_transport: true,
             user_agent: "sealq queue encrypt".into(),
             request_id: uuid::Uuid::new_v4().to_string().into(),
-        }
+            ..Caller::anonymous()
+        };
+        root_principal(&self.identity.partition, account).caller(&"control-socket".into(), request)
     }
 }

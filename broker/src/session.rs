@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, SessionTag};
 use crate::identity::Identities;
 
 /// Longest token (auth contract, section 3).
@@ -34,6 +34,9 @@ pub struct Claims {
     pub session_name: String,
     /// Session policy texts.
     pub policies: Vec<String>,
+    /// Session tags.
+    #[serde(default)]
+    pub tags: Vec<SessionTag>,
     /// The role was assumed by a service principal.
     pub of_service: bool,
     /// Seconds since 1970.
@@ -152,19 +155,22 @@ impl SessionTokens {
 fn caller(claims: &Claims, identities: &Identities, request: Caller) -> Option<Caller> {
     let policies = claims.policies.iter().map(|text| Policy::parse(text, PolicyKind::Session).map(Arc::new));
     let session_policies: Arc<[Arc<Policy>]> = policies.collect::<Result<Vec<_>, _>>().ok()?.into();
-    let request = Caller { session_policies, token_issued_at_s: Some(claims.issued_at_s), ..request };
+    let request = Caller {
+        session_policies,
+        session_tags: claims.tags.as_slice().into(),
+        token_issued_at_s: Some(claims.issued_at_s),
+        ..request
+    };
     if let Some(role) = identities.role(&claims.owner_arn) {
         if *role.unique_id != *claims.owner_id {
             return None;
         }
         let caller = role.session(&claims.session_name, claims.of_service, request);
-        // Sessions of one role share data keys unless their session policies differ.
-        let cache_identity =
-            std::iter::once(&*claims.owner_id).chain(claims.policies.iter().map(String::as_str));
-        return Some(Caller {
-            cache_identity: cache_identity.collect::<Vec<_>>().join("|").into(),
-            ..caller
-        });
+        // Sessions of one role share data keys unless their session policies or tags differ.
+        let tags = claims.tags.iter().flat_map(|tag| [tag.name.as_str(), tag.value.as_str()]);
+        let parts = std::iter::once(&*claims.owner_id).chain(claims.policies.iter().map(String::as_str));
+        let cache_identity = parts.chain(tags).collect::<Vec<_>>().join("|");
+        return Some(Caller { cache_identity: cache_identity.into(), ..caller });
     }
     let owner =
         identities.principal(&claims.owner_arn).filter(|owner| *owner.unique_id == *claims.owner_id)?;

@@ -10,7 +10,7 @@ use sealq_api::sts::{
 
 use crate::authenticate::Authenticator;
 use crate::authorize::{Authorizer, RequestKeys};
-use crate::caller::{Caller, CallerKind};
+use crate::caller::{Caller, CallerKind, SessionTag};
 use crate::clock::Clock;
 use crate::session::Claims;
 
@@ -95,8 +95,11 @@ impl StsService {
             &request.role_arn,
             &role.unique_id,
             &request.session_name,
-            request.policy.iter().cloned().collect(),
-            of_service,
+            SessionTerms {
+                policies: request.policy.iter().cloned().collect(),
+                tags: session_tags(caller, request),
+                of_service,
+            },
             request.duration_s,
         )?;
         Ok(AssumedRole {
@@ -143,7 +146,7 @@ impl StsService {
             (CallerKind::Root, true) => request.duration_s.min(SHORT_SESSION_S_MAX),
             _ => request.duration_s,
         };
-        self.issue(&caller.arn, &caller.unique_id, "", Vec::new(), false, duration_s)
+        self.issue(&caller.arn, &caller.unique_id, "", SessionTerms::default(), duration_s)
     }
 
     fn issue(
@@ -151,8 +154,7 @@ impl StsService {
         owner_arn: &str,
         owner_id: &str,
         session_name: &str,
-        policies: Vec<String>,
-        of_service: bool,
+        terms: SessionTerms,
         duration_s: u64,
     ) -> Result<Credentials, StsErrorReply> {
         let issued_at_s = self.clock.now_ms() / 1_000;
@@ -160,8 +162,9 @@ impl StsService {
             owner_arn: owner_arn.to_owned(),
             owner_id: owner_id.to_owned(),
             session_name: session_name.to_owned(),
-            policies,
-            of_service,
+            policies: terms.policies,
+            tags: terms.tags,
+            of_service: terms.of_service,
             issued_at_s,
             expires_at_s: issued_at_s + duration_s,
         };
@@ -178,4 +181,25 @@ impl StsService {
             expires_at_s: claims.expires_at_s,
         })
     }
+}
+
+/// What a session is given besides its owner's rights.
+#[derive(Default)]
+struct SessionTerms {
+    policies: Vec<String>,
+    tags: Vec<SessionTag>,
+    of_service: bool,
+}
+
+/// The tags asked for, and those that the caller's own session hands on, which nobody may change.
+fn session_tags(caller: &Caller, request: &AssumeRole) -> Vec<SessionTag> {
+    let mut tags: Vec<SessionTag> =
+        caller.session_tags.iter().filter(|tag| tag.transitive).cloned().collect();
+    for (name, value) in &request.tags {
+        if !tags.iter().any(|tag| tag.name.eq_ignore_ascii_case(name)) {
+            let transitive = request.transitive_tag_keys.iter().any(|key| key.eq_ignore_ascii_case(name));
+            tags.push(SessionTag { name: name.clone(), value: value.clone(), transitive });
+        }
+    }
+    tags
 }

@@ -106,15 +106,59 @@ def test_every_command_has_help_with_an_example():
         assert result.returncode == 0 and "xample" in result.stdout, command
 
 
+def explained(broker, principal, action, resource, *more):
+    """Exit status and text of an explanation."""
+    arguments = ["--principal", principal, "--action", action, "--resource", resource, *more]
+    result = broker.run("explain", *arguments, check=False)
+    assert result.returncode in (0, 5), result.stderr
+    return result.returncode, result.stdout
+
+
 @needs_command("explain")
 def test_explain_says_which_statement_decides(broker, queue):
-    url = queue()
-    account, name = url.rsplit("/", 2)[-2:]
+    account, name = queue().rsplit("/", 2)[-2:]
     resource = f"arn:aws:sqs:us-east-1:{account}:{name}"
-    for user, status in (("sqs-only", 0), ("nobody", 5)):
-        principal = f"arn:aws:iam::{account}:user/{user}"
-        arguments = ["--principal", principal, "--action", "sqs:SendMessage", "--resource", resource]
-        assert broker.run("explain", *arguments, check=False).returncode == status
+    for user, status, text in (("sqs-only", 0, "by: identity policy, statement 1"), ("nobody", 5, "because no identity-based policy")):
+        found, shown = explained(broker, f"arn:aws:iam::{account}:user/{user}", "sqs:SendMessage", resource)
+        assert (found, text in shown) == (status, True), shown
+
+
+@needs_command("explain")
+def test_explain_agrees_with_the_key_service_beside_a_running_broker_and_on_a_stopped_one(own_broker):
+    kms = own_broker.start().client("kms")
+    user = f"arn:aws:iam::{daemon.ACCOUNT}:user/"
+    via = {"StringEquals": {"kms:ViaService": "sqs.us-east-1.amazonaws.com"}}
+    statements = [
+        {"Sid": "Owner", "Effect": "Allow", "Principal": {"AWS": daemon.ACCOUNT}, "Action": "kms:*", "Resource": "*"},
+        {"Sid": "Queues", "Effect": "Allow", "Principal": {"AWS": user + "nobody"}, "Action": "kms:Decrypt", "Resource": "*", "Condition": via},
+    ]
+    key = kms.create_key(Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/explained", TargetKeyId=key)
+    kms.create_grant(KeyId=key, GranteePrincipal=user + "sqs-only", Operations=["Encrypt"])
+    through_sqs = ["--condition", "kms:ViaService=sqs.us-east-1.amazonaws.com"]
+    for running in (True, False):
+        if not running:
+            assert own_broker.stop() == 0
+        for name, action, more, status, text in (
+            ("admin", "kms:Encrypt", [], 0, 'key policy, statement "Owner"'),
+            ("nobody", "kms:Decrypt", [], 5, "because no identity-based policy allows the kms:Decrypt action"),
+            ("nobody", "kms:Decrypt", through_sqs, 0, 'key policy, statement "Queues"'),
+            ("sqs-only", "kms:Encrypt", [], 0, "by: grant"),
+        ):
+            found, shown = explained(own_broker, user + name, action, "alias/explained", *more)
+            assert (found, text in shown) == (status, True), shown
+
+
+@needs_command("explain")
+def test_explain_decides_who_assumes_a_role(broker):
+    role = f"arn:aws:iam::{daemon.ACCOUNT}:role/worker"
+    for account, name, status, text in (
+        (daemon.ACCOUNT, "admin", 0, "by: trust policy, statement 1"),
+        (daemon.ACCOUNT, "nobody", 5, "because no identity-based policy"),
+        (daemon.FOREIGN_ACCOUNT, "foreigner", 5, "because no resource-based policy"),
+    ):
+        found, shown = explained(broker, f"arn:aws:iam::{account}:user/{name}", "sts:AssumeRole", role)
+        assert (found, text in shown) == (status, True), shown
 
 
 def test_inspect_works_beside_a_running_broker_and_on_a_stopped_one(own_broker):

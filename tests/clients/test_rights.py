@@ -294,6 +294,32 @@ def test_tags_of_requests_and_queues_decide(sqs, user, queue, queue_name):
     tagger.create_queue(QueueName=queue_name(), tags={"team": "blue"})
 
 
+def test_session_tags_are_keys_of_their_session_and_of_those_it_hands_them_on_to(broker, sqs, user, queue):
+    url = queue()
+    set_policy(
+        sqs,
+        url,
+        allow("sqs:SendMessage", effect="Deny", principal="*", StringNotEqualsIfExists={"aws:PrincipalTag/Team": "blue"}),
+    )
+
+    def sends(sts, **more):
+        given = sts.assume_role(RoleArn=ROLE, RoleSessionName="s1", **more)["Credentials"]
+        session = {"credentials": (given["AccessKeyId"], given["SecretAccessKey"]), "session_token": given["SessionToken"]}
+        try:
+            broker.client(**session).send_message(QueueUrl=url, MessageBody="x")
+            return True, broker.client("sts", **session)
+        except sqs.exceptions.ClientError as error:
+            assert error.response["Error"]["Code"] == "AccessDenied", error
+            return False, broker.client("sts", **session)
+
+    sts = user("admin", "sts")
+    assert sends(sts)[0]
+    assert not sends(sts, Tags=[{"Key": "team", "Value": "red"}])[0]
+    kept, chained = sends(sts, Tags=[{"Key": "team", "Value": "blue"}], TransitiveTagKeys=["team"])
+    assert kept and sends(chained, Tags=[{"Key": "team", "Value": "red"}])[0], "nobody changes a tag that is handed on"
+    assert not sends(sts, Tags=[{"Key": "team", "Value": "red"}], TransitiveTagKeys=["team"])[0]
+
+
 # Malformed policies
 
 

@@ -87,6 +87,7 @@ impl Bench {
             owner_id,
             session_name: "s1".into(),
             policies: Vec::new(),
+            tags: Vec::new(),
             of_service: false,
             issued_at_s: NOW_S,
             expires_at_s: NOW_S + 900,

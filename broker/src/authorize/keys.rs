@@ -128,6 +128,7 @@ impl ConditionKeys for RequestKeys<'_> {
                 let issued_at_s = caller.token_issued_at_s?;
                 self.token_issued.get_or_init(|| iso(issued_at_s))
             }
+            "aws:referer" => caller.referer.as_deref()?,
             "aws:useragent" if !caller.user_agent.is_empty() => &caller.user_agent,
             "aws:requestedregion" => self.region,
             "aws:principalarn" if signed => match &caller.kind {
@@ -155,7 +156,11 @@ impl ConditionKeys for RequestKeys<'_> {
             "aws:calledvia" | "aws:calledviafirst" | "aws:calledvialast" if via_service => SQS_SERVICE,
             // Sessions only, and none of them was made with a second factor.
             "aws:multifactorauthpresent" if caller.token_issued_at_s.is_some() => flag(false),
-            _ => return None,
+            _ => {
+                let name = key.strip_prefix("aws:principaltag/")?;
+                let tag = caller.session_tags.iter().find(|tag| tag.name.eq_ignore_ascii_case(name))?;
+                &tag.value
+            }
         };
         Some(ConditionValue::One(value))
     }
