@@ -296,11 +296,9 @@ def test_tags_of_requests_and_queues_decide(sqs, user, queue, queue_name):
 
 def test_session_tags_are_keys_of_their_session_and_of_those_it_hands_them_on_to(broker, sqs, user, queue):
     url = queue()
-    set_policy(
-        sqs,
-        url,
-        allow("sqs:SendMessage", effect="Deny", principal="*", StringNotEqualsIfExists={"aws:PrincipalTag/Team": "blue"}),
-    )
+    tag = "aws:PrincipalTag/Team"
+    other_team = {"StringNotEquals": {tag: "blue"}, "Null": {tag: "false"}}
+    set_policy(sqs, url, allow("sqs:SendMessage", effect="Deny", principal="*", **other_team))
 
     def sends(sts, **more):
         given = sts.assume_role(RoleArn=ROLE, RoleSessionName="s1", **more)["Credentials"]
