@@ -14,7 +14,7 @@ use std::sync::Arc;
 use clap::Args;
 use sealq_api::arn::QueueArn;
 use sealq_api::sqs::Action;
-use sealq_config::{Config, Secret};
+use sealq_config::{Config, KmsProvider, Secret};
 use sealq_crypto::EncryptionContext;
 use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
 use sealq_crypto::key_store::{KmsError, LoadError, Scope};
@@ -92,6 +92,8 @@ enum ExplainError {
          directory with --secrets-dir"
     )]
     NoRootKey(String),
+    #[error("kms.provider keeps the keys elsewhere: ask that key service about them")]
+    KeysElsewhere,
     #[error(transparent)]
     RootKey(#[from] FirstStartError),
     #[error("the stored keys cannot be opened: {0}")]
@@ -208,6 +210,9 @@ impl Question<'_> {
     fn key(&self, action: KeyAction) -> Result<Answer, ExplainError> {
         if self.caller.is_anonymous() {
             return Ok(Answer::refused("the key service answers nobody who does not sign"));
+        }
+        if self.config.kms.provider != KmsProvider::Embedded {
+            return Err(ExplainError::KeysElsewhere);
         }
         let store = self.stored.open_keys(self.config)?;
         let account = match &self.caller.kind {
