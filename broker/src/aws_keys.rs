@@ -354,4 +354,17 @@ mod tests {
         let post = JsonPost { host: "h", path: "/", content_type: "c", target: "t", payload_sha256_hex: "" };
         assert!(signer.sign(0, &post).authorization.contains("/19700101/eu-central-1/kms/aws4_request"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_reply_of_any_kind_is_more_than_an_error(status in 100_u16..600, body: Vec<u8>) {
+            let body = [br#"{"__type":""#.as_slice(), &body].concat();
+            for body in [&body[..], &body[11..]] {
+                let reply = reply(status, &String::from_utf8_lossy(body));
+                proptest::prop_assert!(parsed::<Generated<'_>>(&reply, "GenerateDataKey").is_err());
+                let silent = matches!(failure(&reply), KeyServiceError::Unreachable { silent: true, .. });
+                proptest::prop_assert!(!silent);
+            }
+        }
+    }
 }

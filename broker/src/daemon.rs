@@ -158,6 +158,10 @@ pub fn run(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
 async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let config = &loaded.config;
     let remote_keys = RemoteKeyService::from_settings(config)?;
+    if remote_keys.is_some() {
+        let provider = provider_name(config.kms.provider);
+        tracing::info!(provider, "data keys are asked of a key service on the network");
+    }
     let clock = Clock::system();
     let secrets = SecretsDirectory::open(config)?;
     let root_key_file = RootKeyFile::of(config)?;

@@ -19,10 +19,14 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+/// Exchanges at a time. More wait for their turn, within their time: when the keys of thousands of principals end at once,
+/// the key service is not to be run over.
+pub const EXCHANGES_MAX: usize = 64;
 /// Connections kept open while nobody uses them.
 pub const IDLE_CONNECTIONS_MAX: usize = 8;
 /// An idle connection older than this is not used again: something between may have forgotten it without a word.
@@ -40,6 +44,7 @@ pub struct KeyEndpoint {
     authority: String,
     path: String,
     timeout: Duration,
+    turns: Semaphore,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -170,6 +175,7 @@ impl KeyEndpoint {
             authority,
             path: uri.path().trim_end_matches('/').to_owned(),
             timeout: Duration::from_millis(timeout_ms),
+            turns: Semaphore::new(EXCHANGES_MAX),
             idle: Mutex::new(Vec::new()),
         })
     }
@@ -202,6 +208,8 @@ impl KeyEndpoint {
     }
 
     async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Reply, NoAnswer> {
+        // Never closed: waiting for a turn cannot fail.
+        let _turn = self.turns.acquire().await;
         if let Some(connection) = self.take_idle() {
             match self.send(connection, request.clone()).await {
                 // Closed by the other side while it was idle: that says nothing of the service.

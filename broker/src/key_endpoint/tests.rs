@@ -98,6 +98,46 @@ async fn what_keeps_an_answer_from_coming_is_told_apart_and_never_waited_for_lon
     assert!(matches!(closed.exchange(request(&closed)).await, Err(NoAnswer::Connect { .. })));
 }
 
+#[tokio::test]
+async fn one_exchange_past_the_limit_waits_for_its_turn() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let endpoint = Arc::new(KeyEndpoint::new(&url, Path::new(""), 60_000).unwrap());
+    let exchanges: Vec<_> = (0..=EXCHANGES_MAX)
+        .map(|_| {
+            let endpoint = endpoint.clone();
+            tokio::spawn(async move { endpoint.exchange(request(&endpoint)).await.unwrap().status })
+        })
+        .collect();
+    let mut sockets = Vec::new();
+    for _ in 0..EXCHANGES_MAX {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_request(&mut socket).await;
+        sockets.push(socket);
+    }
+    let early = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(early.is_err(), "a connection more than there are turns");
+    for socket in &mut sockets {
+        answer(socket, "ok").await;
+    }
+    // The last one comes over a connection that has become free.
+    let last = tokio::spawn(async move {
+        for at in (0..EXCHANGES_MAX).cycle() {
+            let looked = tokio::time::timeout(Duration::from_millis(5), sockets[at].peek(&mut [0])).await;
+            if matches!(looked, Ok(Ok(1))) {
+                read_request(&mut sockets[at]).await;
+                answer(&mut sockets[at], "ok").await;
+                return sockets;
+            }
+        }
+        sockets
+    });
+    for exchange in exchanges {
+        assert_eq!(exchange.await.unwrap(), StatusCode::OK);
+    }
+    last.await.unwrap();
+}
+
 #[test]
 fn the_host_header_names_the_port_where_it_is_not_the_schemes_own() {
     for (url, authority, path) in [
