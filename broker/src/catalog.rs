@@ -1,7 +1,8 @@
 //! What the broker keeps in the log's catalog, under which key, in which form.
 //!
-//! Keys: `queue/<account>/<name>`, `deleted/<account>/<name>`, `move/<stream>/<task>`, `sealq/…`; those of the key
-//! service start with `kms/` and are its own. Values: a version byte, then bincode with a size limit.
+//! Keys: `queue/<account>/<name>`, `deleted/<account>/<name>`, `move/<stream>/<task>`, `attempt/<stream>/<slot>`,
+//! `dedup-from/<stream>`, `sealq/…`; those of the key service start with `kms/` and are its own. Values: a version
+//! byte, then bincode with a size limit.
 
 use std::collections::BTreeMap;
 

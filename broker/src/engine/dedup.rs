@@ -1,7 +1,8 @@
 //! The five-minute memory of a FIFO queue: which deduplication keys were accepted, and as what.
 //!
 //! Rebuilt at start from the frames of the last five minutes, whose extension carries the key: so it is in the same
-//! commit as the message. Keys are keyed hashes; no body digest is held.
+//! commit as the message. Where a purge has forgotten them, the catalog says from which sequence on they count. Keys
+//! are keyed hashes; no body digest is held.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -12,6 +13,11 @@ pub const DEDUP_WINDOW_MS: u64 = 5 * 60 * 1000;
 
 /// Memory of a past peak is given back once less than this part of it is used.
 const SHRINK_PART: usize = 4;
+
+/// Catalog key of the first sequence that counts: a purge forgets what came before.
+pub(super) fn from_key(stream: u32) -> Vec<u8> {
+    format!("dedup-from/{stream:010}").into_bytes()
+}
 
 /// The first message accepted under a key.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +46,12 @@ impl DedupWindow {
     pub(super) fn remember(&mut self, key: [u8; 16], accepted_at_ms: u64, original: Original) {
         self.by_key.insert(key, (accepted_at_ms, original));
         self.by_age.push_back((accepted_at_ms, key));
+    }
+
+    /// Takes a key that was accepted before all that are known.
+    pub(super) fn recall(&mut self, key: [u8; 16], accepted_at_ms: u64, original: Original) {
+        self.by_key.entry(key).or_insert((accepted_at_ms, original));
+        self.by_age.push_front((accepted_at_ms, key));
     }
 
     pub(super) fn clear(&mut self) {

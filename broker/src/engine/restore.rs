@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use sealq_storage::Log;
 
+use super::attempt::Attempts;
 use super::command::{Effect, ReplyToken, SendItem};
-use super::dedup::{DEDUP_WINDOW_MS, Original};
+use super::dedup::{DEDUP_WINDOW_MS, Original, from_key};
 use super::fifo::FifoSchedule;
 use super::gauges::QueueGauges;
 use super::queue::{InFlight, Queue, QueueRules, Schedule};
 use super::timers::Alarm;
 use super::{Core, Engine};
+use crate::catalog::decode;
 use crate::extension::Extension;
 
 /// The longest delay a message can have (SQS API contract, section 13).
@@ -50,7 +52,10 @@ impl<T: ReplyToken> Engine<T> {
                 queue.unread_moves = Some(0..log.next_sequence(stream));
             }
         }
-        queue.unread_keys = queue.rules.fifo.then(|| log.next_sequence(stream));
+        if queue.rules.fifo {
+            queue.unread_keys = Some(log.next_sequence(stream));
+            queue.attempts = Attempts::restore(stream, now_ms, log);
+        }
         let held = (queue.in_flight.len() + queue.delayed.len()) as u64;
         queue.visible = log.live_count(stream).saturating_sub(held);
         if queue.is_unread() {
@@ -96,7 +101,11 @@ impl<T> Queue<T> {
         let Some(mut below) = self.unread_keys else { return };
         let mut read = 0;
         let since_ms = now_ms.saturating_sub(DEDUP_WINDOW_MS);
-        for recent in log.recent(self.stream, below, since_ms).take(READ_STEP_KEYS) {
+        let from_key = from_key(self.stream);
+        let counts_from: u64 =
+            log.catalog().get(&*from_key).and_then(|value| decode(&from_key, value).ok()).unwrap_or(0);
+        let recent = log.recent(self.stream, below, since_ms).take(READ_STEP_KEYS);
+        for recent in recent.take_while(|record| record.facts().sequence >= counts_from) {
             let facts = recent.facts();
             (below, read) = (facts.sequence, read + 1);
             let Ok(Some(key)) =
@@ -107,7 +116,7 @@ impl<T> Queue<T> {
             let Ok(Ok(sealed)) = recent.body().map(sealq_crypto::SealedMessage::parse) else { continue };
             let message_id = *sealed.message_id();
             let original = Original { message_id, sequence: facts.sequence, lsn: log.durable_lsn() };
-            self.dedup.remember(key, facts.sent_at_ms, original);
+            self.dedup.recall(key, facts.sent_at_ms, original);
         }
         self.unread_keys = (read == READ_STEP_KEYS).then_some(below);
     }
@@ -129,7 +138,8 @@ impl<T: ReplyToken> Core<T> {
                 let hold = InFlight {
                     visible_at_ms: facts.visible_at_ms,
                     receive_count: facts.receive_count,
-                    received_at_ms: facts.first_received_at_ms,
+                    // The time of a later receive is not kept: it may have been as late as now.
+                    received_at_ms: if facts.receive_count > 1 { now_ms } else { facts.first_received_at_ms },
                     group_hash: facts.group_hash,
                 };
                 queue.hold(facts.sequence, hold);
