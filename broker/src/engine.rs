@@ -7,7 +7,9 @@
 //! Invariants:
 //! 1. A send, delete, purge, visibility change or queue change is answered only when its LSN is durable.
 //! 2. A message is offered only after its frame is durable.
-//! 3. Every live message is in exactly one of: visible, in flight, delayed, not yet durable.
+//! 3. A receive that moved messages away is answered when they are where they went: who finds nothing here finds them
+//!    there.
+//! 4. Every live message is in exactly one of: visible, in flight, delayed, not yet durable.
 
 pub mod attempt;
 pub mod command;
@@ -47,6 +49,8 @@ struct Core<T> {
     timers: Timers,
     pending: VecDeque<(Lsn, Pending<T>)>,
     last_lsn: Lsn,
+    /// Of the last message that was moved to another queue.
+    moved_lsn: Lsn,
     dirty: Vec<u32>,
     /// Queues whose messages are still being read after the start.
     unread: VecDeque<u32>,
@@ -75,6 +79,7 @@ impl<T: ReplyToken> Engine<T> {
             timers: Timers::default(),
             pending: VecDeque::new(),
             last_lsn: Lsn(0),
+            moved_lsn: Lsn(0),
             dirty: Vec::new(),
             unread: VecDeque::new(),
         };
@@ -123,6 +128,7 @@ impl<T: ReplyToken> Engine<T> {
                 let written = self
                     .core
                     .write_catalog(log, &[], &deletes)
+                    .and_then(|()| self.core.forget_kept(stream, true, log))
                     .and_then(|()| self.core.note(log.put_close(stream)));
                 match written {
                     Ok(()) => {
@@ -149,6 +155,8 @@ impl<T: ReplyToken> Engine<T> {
                 let written = self
                     .core
                     .write_catalog(log, &puts, &[])
+                    .and_then(|()| self.core.forget_kept(stream, false, log))
+                    .and_then(|()| self.core.purged_below(queue, below, log))
                     .and_then(|()| self.core.note(log.put_purge(stream, below)));
                 match written {
                     Ok(()) => {
@@ -246,12 +254,17 @@ impl<T: ReplyToken> Engine<T> {
                     continue;
                 }
                 let request = waiter.request.clone();
-                let deliveries = self.core.pick(now_ms, queue, &request, log);
+                let moved_lsn = self.core.moved_lsn;
+                // Of two that wait with one attempt id, the second sees what the first was given.
+                let deliveries = match self.core.repeat_attempt(now_ms, queue, &request, log) {
+                    Some(again) => again,
+                    None => self.core.pick(now_ms, queue, &request, log),
+                };
                 if deliveries.is_empty() {
                     break;
                 }
                 if let Some(waiter) = queue.waiters.pop_front() {
-                    out.push(Effect::Reply(waiter.reply, Outcome::Received(deliveries)));
+                    self.core.deliver(moved_lsn, waiter.reply, deliveries, out);
                 }
             }
             for (at_ms, sequence) in queue.ended_holds.drain(..) {
@@ -390,6 +403,25 @@ impl<T: ReplyToken> Core<T> {
             self.note(log.delete_catalog(key))?;
         }
         Ok(())
+    }
+
+    /// Takes what is kept of a queue beside its messages out of the catalog: attempts, and with the queue itself
+    /// (`all`) where its deduplication begins.
+    fn forget_kept(&mut self, stream: u32, all: bool, log: &mut Log) -> Result<(), Unavailable> {
+        let dedup_from =
+            all.then(|| dedup::from_key(stream)).filter(|key| log.catalog().contains_key(&**key));
+        for key in attempt::kept_keys(stream, log).iter().map(|key| &**key).chain(dedup_from.as_deref()) {
+            self.note(log.delete_catalog(key))?;
+        }
+        Ok(())
+    }
+
+    /// A purge forgets deduplication ids: at start the window is rebuilt from frames behind it only.
+    fn purged_below(&mut self, queue: &Queue<T>, below: u64, log: &mut Log) -> Result<(), Unavailable> {
+        if !queue.rules.fifo {
+            return Ok(());
+        }
+        self.note(log.put_catalog(&dedup::from_key(queue.stream), &crate::catalog::encode(&below)))
     }
 
     /// Answers when everything staged so far is durable.

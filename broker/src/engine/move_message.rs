@@ -164,6 +164,7 @@ impl<T: ReplyToken> Core<T> {
         match copied {
             Ok(Ok(staged)) => {
                 self.last_lsn = staged.lsn;
+                self.moved_lsn = staged.lsn;
                 let admit = Pending::Admit { stream: target, sequence: staged.sequence, moved: true };
                 self.pending.push_back((staged.lsn, admit));
                 queue.moved_times.forget(facts, log, stream);

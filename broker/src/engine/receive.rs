@@ -1,8 +1,7 @@
 //! Receiving: which messages a consumer gets, and the lease that hides them from the others.
 
-use sealq_storage::{Lease, Log, MessageFacts};
+use sealq_storage::{Lease, Log, Lsn, MessageFacts};
 
-use super::attempt::Attempt;
 use super::command::{Delivery, Effect, Outcome, Receipt, ReceiveRequest, ReplyToken};
 use super::gauges::QueueGauges;
 use super::queue::{IN_FLIGHT_MAX, InFlight, Queue, Schedule, Waiter};
@@ -38,29 +37,21 @@ impl<T: ReplyToken> Engine<T> {
             out.push(Effect::Reply(reply, Outcome::Received(again)));
             return;
         }
-        let pending_before = self.core.pending.len();
+        let moved_lsn = self.core.moved_lsn;
         let deliveries = self.core.pick(now_ms, queue, &request, log);
-        let moved = self.core.pending.len() > pending_before;
         let wait_ms = request.wait_ms.unwrap_or(queue.rules.wait_ms);
         self.core.dirty.push(stream);
-        let outcome = if !deliveries.is_empty() {
-            Outcome::Received(deliveries)
+        if !deliveries.is_empty() {
+            self.core.deliver(moved_lsn, reply, deliveries, out);
         } else if wait_ms > 0 && request.skip.is_empty() {
             let id = request.waiter_id;
             self.core.timers.set(now_ms + wait_ms, Alarm::Waiter { stream, waiter_id: id });
             queue.waiters.push_back(Waiter { id, request, reply });
-            return;
         } else if queue.in_flight.len() >= IN_FLIGHT_MAX && !queue.rules.fifo {
-            Outcome::OverLimit
+            out.push(Effect::Reply(reply, Outcome::OverLimit));
         } else {
             QueueGauges::add(&queue.gauges.empty_receives_total, 1);
-            Outcome::Received(Vec::new())
-        };
-        if moved {
-            // Whoever is told that nothing is left here finds the message among the dead letters.
-            self.core.await_durable(reply, outcome);
-        } else {
-            out.push(Effect::Reply(reply, outcome));
+            self.core.deliver(moved_lsn, reply, Vec::new(), out);
         }
     }
 
@@ -93,6 +84,21 @@ impl<T: ReplyToken> Engine<T> {
 }
 
 impl<T: ReplyToken> Core<T> {
+    /// Answers a receive: at once, or, if it has moved messages since `moved_lsn`, when they are on disk.
+    pub(super) fn deliver(
+        &mut self,
+        moved_lsn: Lsn,
+        reply: T,
+        deliveries: Vec<Delivery>,
+        out: &mut Vec<Effect<T>>,
+    ) {
+        if self.moved_lsn == moved_lsn {
+            out.push(Effect::Reply(reply, Outcome::Received(deliveries)));
+        } else {
+            self.await_durable(reply, Outcome::Received(deliveries));
+        }
+    }
+
     /// Takes deliverable messages for one receive.
     pub(super) fn pick(
         &mut self,
@@ -137,7 +143,9 @@ impl<T: ReplyToken> Core<T> {
                     let receipt = Receipt { sequence: d.sequence, receive_count: d.receive_count };
                     (receipt, now_ms + visibility_ms)
                 });
-                queue.attempts.remember(id.clone(), Attempt { at_ms: now_ms, deliveries: at.collect() });
+                let at = at.collect();
+                queue.attempts.remember(id.clone(), now_ms, at);
+                self.store_attempt(queue, id, log);
             }
         }
         deliveries
@@ -262,8 +270,15 @@ impl<T: ReplyToken> Core<T> {
         Some(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })
     }
 
+    /// Keeps an attempt for a retry after a restart. What cannot be stored is known until then.
+    fn store_attempt(&mut self, queue: &Queue<T>, id: &str, log: &mut Log) {
+        if let Ok(Some(lsn)) = queue.attempts.store(queue.stream, id, log) {
+            self.last_lsn = lsn;
+        }
+    }
+
     /// A FIFO retry with a known attempt id: the same deliveries with their timeouts restarted, if all still hold.
-    fn repeat_attempt(
+    pub(super) fn repeat_attempt(
         &mut self,
         now_ms: u64,
         queue: &mut Queue<T>,
@@ -271,7 +286,8 @@ impl<T: ReplyToken> Core<T> {
         log: &mut Log,
     ) -> Option<Vec<Delivery>> {
         let visibility_ms = request.visibility_ms.unwrap_or(queue.rules.visibility_ms);
-        let attempt = queue.attempts.find(request.attempt_id.as_deref()?, now_ms)?;
+        let id = request.attempt_id.as_deref()?;
+        let attempt = queue.attempts.find(id, now_ms)?;
         let stream = queue.stream;
         let unchanged = |(receipt, deadline_ms): &(Receipt, u64)| {
             queue.in_flight.get(&receipt.sequence).is_some_and(|hold| {
@@ -306,6 +322,7 @@ impl<T: ReplyToken> Core<T> {
                 sent_at_ms: facts.sent_at_ms,
             });
         }
+        self.store_attempt(queue, id, log);
         Some(again)
     }
 }
