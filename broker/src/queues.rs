@@ -6,6 +6,7 @@
 mod queue;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -162,9 +163,13 @@ impl Queues {
     pub fn list(&self, account: &str, prefix: &str, after: Option<&str>, max: usize) -> Vec<Arc<Queue>> {
         let names = self.names.read();
         let Some(queues) = names.by_account.get(account) else { return Vec::new() };
+        let from = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(prefix),
+        };
         queues
-            .iter()
-            .filter(|(name, _)| name.starts_with(prefix) && after.is_none_or(|after| name.as_str() > after))
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(|(name, _)| name.starts_with(prefix))
             .map(|(_, queue)| queue.clone())
             .take(max)
             .collect()

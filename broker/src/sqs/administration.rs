@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use sealq_api::error::ErrorReply;
+use sealq_api::arn::is_account_id;
+use sealq_api::error::{ErrorCode, ErrorReply};
 use sealq_api::queue_name::check_new_queue_name;
 use sealq_api::sqs::attributes::{AttributeChanges, AttributeContext, LiveAttributes, RequestedAttributes};
 use sealq_api::sqs::page::Page;
@@ -65,6 +66,7 @@ impl SqsService {
         let deleted = self.queues.delete(&queue).await;
         self.record("DeleteQueue", &queue.arn_text, Value::Null, deleted.as_ref().err(), context).await?;
         deleted?;
+        self.move_tasks.forget_source(queue.record.stream).await;
         self.envelope.forget_queue(queue.record.stream);
         Ok(Response::Empty(Action::DeleteQueue))
     }
@@ -87,6 +89,12 @@ impl SqsService {
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
         let account = request.queue_owner_aws_account_id.as_deref().unwrap_or(&context.caller.account);
+        if !account.is_empty() && !is_account_id(account) {
+            return Err(ErrorReply::new(
+                ErrorCode::InvalidAddress,
+                format!("The address {account} is not valid for this endpoint."),
+            ));
+        }
         let queue = self.queues.find(account, &request.queue_name).ok_or_else(ErrorReply::queue_missing)?;
         self.authorizer.queue(context.caller, Action::GetQueueUrl, &queue)?;
         Ok(Response::QueueUrl { action: Action::GetQueueUrl, url: queue_url(context, &queue).into() })
@@ -246,7 +254,7 @@ impl SqsService {
     }
 
     /// The audit record of a change, on disk before its reply.
-    async fn record(
+    pub(super) async fn record(
         &self,
         name: &str,
         queue_arn: &str,
@@ -297,9 +305,8 @@ fn one_page(
     context: Context<'_>,
 ) -> (Vec<String>, Option<String>) {
     let (names, next_token) = page.take(queues.iter().map(|queue| queue.record.name.as_str()));
-    let url = |name: &&str| {
-        let queue = queues.iter().find(|queue| queue.record.name == **name)?;
-        Some(queue_url(context, queue))
-    };
+    // Both are sorted by name.
+    let mut rest = queues.iter();
+    let url = |name: &&str| Some(queue_url(context, rest.find(|queue| queue.record.name == **name)?));
     (names.iter().filter_map(url).collect(), next_token)
 }

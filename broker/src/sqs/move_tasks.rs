@@ -11,11 +11,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sealq_api::arn::QueueArn;
 use sealq_api::error::{ErrorCode, ErrorReply};
-use sealq_api::sqs::move_task::{ACTIVE_MAX, MoveTask, MoveTaskStatus, TaskHandle};
+use sealq_api::sqs::move_task::{
+    ACTIVE_MAX, MoveTask, MoveTaskStatus, TaskHandle, already_running, destination_missing,
+    not_a_dead_letter_queue, not_active, source_missing, task_missing,
+};
 use sealq_api::sqs::request::{CancelMessageMoveTask, ListMessageMoveTasks, StartMessageMoveTask};
 use sealq_api::sqs::{Action, Response};
 use sealq_storage::Log;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::errors::of_unavailable;
@@ -196,10 +200,10 @@ impl MoveTasks {
             let Some(task) = tasks.get_mut(&id) else { return };
             task.status = status;
             task.failure = failure;
-            let source = task.source.clone();
+            let stream = task.source_stream;
             let mut finished: Vec<(u64, [u8; 16])> = tasks
                 .values()
-                .filter(|task| task.source == source && !task.is_active())
+                .filter(|task| task.source_stream == stream && !task.is_active())
                 .map(|task| (task.started_at_ms, task.id))
                 .collect();
             finished.sort_unstable();
@@ -224,23 +228,34 @@ impl MoveTasks {
         }
     }
 
-    fn of_source(&self, source: &QueueArn) -> Vec<TaskRecord> {
+    /// The tasks of a queue, newest first.
+    fn of_source(&self, stream: u32) -> Vec<TaskRecord> {
         let mut tasks: Vec<TaskRecord> =
-            self.tasks.lock().values().filter(|task| task.source == *source).cloned().collect();
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.started_at_ms));
+            self.tasks.lock().values().filter(|task| task.source_stream == stream).cloned().collect();
+        tasks.sort_by_key(|task| (std::cmp::Reverse(task.started_at_ms), task.id));
         tasks
+    }
+
+    /// A queue was deleted: its tasks go with it. A running one finds itself gone and ends.
+    pub(super) async fn forget_source(&self, stream: u32) {
+        let gone = self.of_source(stream);
+        if gone.is_empty() {
+            return;
+        }
+        self.tasks.lock().retain(|_, task| task.source_stream != stream);
+        self.write(Vec::new(), gone.iter().map(TaskRecord::key).collect()).await;
+    }
+
+    /// How far each active task has come: stream of its source, messages moved, messages found at its start.
+    pub fn progress(&self) -> impl Iterator<Item = (u32, (u64, u64))> {
+        let tasks = self.tasks.lock();
+        let active = tasks.values().filter(|task| task.is_active());
+        active.map(|task| (task.source_stream, (task.moved, task.to_move))).collect::<Vec<_>>().into_iter()
     }
 }
 
 fn is_empty(queue: &Queue) -> bool {
     counts(&queue.gauges) == (0, 0, 0)
-}
-
-fn missing(parameter: &str) -> ErrorReply {
-    ErrorReply::new(
-        ErrorCode::ResourceNotFound,
-        format!("The resource that you specified for the {parameter} parameter doesn't exist."),
-    )
 }
 
 impl SqsService {
@@ -250,7 +265,7 @@ impl SqsService {
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
         let checked = request.check()?;
-        let source = self.queues.find_arn(&checked.source).ok_or_else(|| missing("SourceArn"))?;
+        let source = self.queues.find_arn(&checked.source).ok_or_else(source_missing)?;
         for action in [
             Action::StartMessageMoveTask,
             Action::ReceiveMessage,
@@ -259,29 +274,19 @@ impl SqsService {
         ] {
             self.authorizer.queue(context.caller, action, &source)?;
         }
-        let destination = match &checked.destination {
-            Some(arn) => {
-                let queue = self.queues.find_arn(arn).ok_or_else(|| missing("DestinationArn"))?;
-                self.authorizer.queue(context.caller, Action::SendMessage, &queue)?;
-                if queue.record.settings.fifo != source.record.settings.fifo {
-                    return Err(ErrorReply::invalid_parameter(
-                        "The source queue and destination queue must be of the same queue type.",
-                    ));
-                }
-                Some(arn.clone())
-            }
-            None => None,
-        };
+        // That both are of one type was checked by their names.
+        if let Some(arn) = &checked.destination {
+            let queue = self.queues.find_arn(arn).ok_or_else(destination_missing)?;
+            self.authorizer.queue(context.caller, Action::SendMessage, &queue)?;
+        }
         if self.queues.sources_of(&source).is_empty() {
-            return Err(ErrorReply::invalid_parameter(
-                "Source queue must be configured as a Dead Letter Queue.",
-            ));
+            return Err(not_a_dead_letter_queue());
         }
         let record = TaskRecord {
             id: *Uuid::from_bytes(super::send::new_message_id()?).as_bytes(),
             source: checked.source.clone(),
             source_stream: source.record.stream,
-            destination,
+            destination: checked.destination,
             rate: checked.max_messages_per_second,
             status: MoveTaskStatus::Running,
             moved: 0,
@@ -297,11 +302,8 @@ impl SqsService {
         {
             let mut tasks = self.move_tasks.tasks.lock();
             let active = |task: &&TaskRecord| task.is_active();
-            if tasks.values().filter(active).any(|task| task.source == record.source) {
-                return Err(ErrorReply::invalid_parameter(
-                    "There is already a task running. Only one active task is allowed for a source queue arn at a \
-                     given time.",
-                ));
+            if tasks.values().filter(active).any(|task| task.source_stream == record.source_stream) {
+                return Err(already_running());
             }
             if tasks
                 .values()
@@ -317,6 +319,12 @@ impl SqsService {
         match self.shard.ask(|reply| Command::WriteCatalog { puts, deletes: Vec::new(), reply }).await {
             Outcome::Stored => {
                 self.move_tasks.spawn(id);
+                let parameters = json!({
+                    "sourceArn": request.source_arn,
+                    "destinationArn": request.destination_arn,
+                    "maxNumberOfMessagesPerSecond": request.max_number_of_messages_per_second,
+                });
+                self.record("StartMessageMoveTask", &source.arn_text, parameters, None, context).await?;
                 Ok(Response::TaskStarted { task_handle })
             }
             other => {
@@ -335,7 +343,7 @@ impl SqsService {
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
         let (source, max) = request.check()?;
-        let queue = self.queues.find_arn(&source).ok_or_else(|| missing("SourceArn"))?;
+        let queue = self.queues.find_arn(&source).ok_or_else(source_missing)?;
         self.authorizer.queue(context.caller, Action::ListMessageMoveTasks, &queue)?;
         let shown = |task: TaskRecord| MoveTask {
             task_handle: Cow::Owned(task.handle()),
@@ -348,7 +356,9 @@ impl SqsService {
             failure_reason: task.failure.map(Cow::Owned),
             started_at_ms: task.started_at_ms,
         };
-        Ok(Response::MoveTasks(self.move_tasks.of_source(&source).into_iter().take(max).map(shown).collect()))
+        Ok(Response::MoveTasks(
+            self.move_tasks.of_source(queue.record.stream).into_iter().take(max).map(shown).collect(),
+        ))
     }
 
     pub(super) async fn cancel_message_move_task<'r>(
@@ -357,25 +367,24 @@ impl SqsService {
         context: Context<'_>,
     ) -> Result<Response<'r>, ErrorReply> {
         let handle = request.check()?;
-        let queue = self.queues.find_arn(&handle.source).ok_or_else(|| missing("SourceArn"))?;
+        let queue = self.queues.find_arn(&handle.source).ok_or_else(source_missing)?;
         self.authorizer.queue(context.caller, Action::CancelMessageMoveTask, &queue)?;
         let id = *handle.task_id.as_bytes();
         let messages_moved = {
             let mut tasks = self.move_tasks.tasks.lock();
             let task = tasks
                 .get_mut(&id)
-                .filter(|task| task.source == handle.source)
-                .ok_or_else(|| ErrorReply::new(ErrorCode::ResourceNotFound, "Task does not exist."))?;
+                .filter(|task| task.source_stream == queue.record.stream)
+                .ok_or_else(task_missing)?;
             if task.status != MoveTaskStatus::Running {
-                return Err(ErrorReply::new(
-                    ErrorCode::UnsupportedOperation,
-                    "Only active tasks can be cancelled.",
-                ));
+                return Err(not_active());
             }
             task.status = MoveTaskStatus::Cancelling;
             task.moved
         };
         self.move_tasks.save(id).await;
+        let parameters = json!({ "taskHandle": request.task_handle });
+        self.record("CancelMessageMoveTask", &queue.arn_text, parameters, None, context).await?;
         Ok(Response::TaskCancelled { messages_moved })
     }
 }
