@@ -255,7 +255,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             envelope: envelope.clone(),
             receipts,
             authorizer: authorizer.clone(),
-            move_tasks,
+            move_tasks: move_tasks.clone(),
             audit: audit.clone(),
             clock: clock.clone(),
             hash_key,
@@ -285,6 +285,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         Front::new(broker, health.clone(), FrontLimits::new(&config.limits, &config.listen.trusted_proxies));
     *scrape.lock() = Some(observer::Scrape {
         queues,
+        move_tasks,
         status: shard.status(),
         envelope: envelope.clone(),
         key_provider: provider_name(config.kms.provider),

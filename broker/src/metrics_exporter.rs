@@ -33,6 +33,10 @@ pub const QUEUE_NOT_VISIBLE: &str = "sealq_queue_messages_not_visible";
 pub const QUEUE_DELAYED: &str = "sealq_queue_messages_delayed";
 /// Age of the oldest message.
 pub const QUEUE_OLDEST_AGE: &str = "sealq_queue_oldest_message_age_seconds";
+/// Messages that a running move task has moved.
+pub const MOVE_TASK_MOVED: &str = "sealq_move_task_moved_messages";
+/// Messages that a running move task found at its start.
+pub const MOVE_TASK_TO_MOVE: &str = "sealq_move_task_messages";
 /// Messages accepted.
 pub const MESSAGES_SENT: &str = "sealq_messages_sent_total";
 /// Messages handed out.
@@ -148,6 +152,20 @@ pub const METRICS: &[Metric] = &[
     metric!(QUEUE_NOT_VISIBLE, Kind::QueueGauge, Count, QUEUE, "Messages in flight."),
     metric!(QUEUE_DELAYED, Kind::QueueGauge, Count, QUEUE, "Messages whose delay has not passed."),
     metric!(QUEUE_OLDEST_AGE, Kind::QueueGauge, Seconds, QUEUE, "Age of the oldest message, in seconds."),
+    metric!(
+        MOVE_TASK_MOVED,
+        Kind::QueueGauge,
+        Count,
+        QUEUE,
+        "Messages that the queue's running move task has moved."
+    ),
+    metric!(
+        MOVE_TASK_TO_MOVE,
+        Kind::QueueGauge,
+        Count,
+        QUEUE,
+        "Messages that the queue's running move task found at its start."
+    ),
     metric!(MESSAGES_SENT, Kind::Counter, Count, QUEUE, "Messages accepted."),
     metric!(MESSAGES_RECEIVED, Kind::Counter, Count, QUEUE, "Messages handed out."),
     metric!(MESSAGES_DELETED, Kind::Counter, Count, QUEUE, "Messages deleted by consumers."),

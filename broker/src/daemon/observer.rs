@@ -17,10 +17,12 @@ use crate::metrics_exporter::{
 };
 use crate::queues::Queues;
 use crate::shard::ShardStatus;
+use crate::sqs::move_tasks::MoveTasks;
 
 /// What a scrape reads.
 pub(super) struct Scrape {
     pub(super) queues: Arc<Queues>,
+    pub(super) move_tasks: Arc<MoveTasks>,
     pub(super) status: Arc<ShardStatus>,
     pub(super) envelope: Arc<Envelope<KeyProvider>>,
     pub(super) key_provider: &'static str,
@@ -43,6 +45,7 @@ impl Scrape {
         self.key_uses.publish_ages(since_ms.is_some());
         metrics::gauge!(crate::metrics_exporter::LOG_POISONED, "shard" => "0")
             .set(f64::from(u8::from(self.status.poisoned.load(std::sync::atomic::Ordering::Relaxed))));
+        let moves: HashMap<u32, (u64, u64)> = self.move_tasks.progress().collect();
         let mut depths = Vec::new();
         for queue in self.queues.all() {
             let (account, name, gauges) = (&queue.record.account, &queue.record.name, &queue.gauges);
@@ -56,6 +59,7 @@ impl Scrape {
                 not_visible: QueueGauges::get(&gauges.not_visible),
                 delayed: QueueGauges::get(&gauges.delayed),
                 oldest_age_seconds: age_ms as f64 / 1_000.0,
+                move_task: moves.get(&queue.record.stream).copied(),
             });
         }
         self.counted.forget_deleted(&self.queues);

@@ -7,7 +7,10 @@ use std::fmt::Write;
 
 use metrics::Unit;
 
-use super::{Kind, METRICS, OTHER_QUEUES, QUEUE_DELAYED, QUEUE_NOT_VISIBLE, QUEUE_OLDEST_AGE, QUEUE_VISIBLE};
+use super::{
+    Kind, METRICS, MOVE_TASK_MOVED, MOVE_TASK_TO_MOVE, OTHER_QUEUES, QUEUE_DELAYED, QUEUE_NOT_VISIBLE,
+    QUEUE_OLDEST_AGE, QUEUE_VISIBLE,
+};
 
 /// Counts of one queue.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -24,6 +27,8 @@ pub struct QueueDepth {
     pub delayed: u64,
     /// Age of the oldest message, in seconds; 0 without one.
     pub oldest_age_seconds: f64,
+    /// Messages moved, and found at the start, of the move task that empties it; no series without one.
+    pub move_task: Option<(u64, u64)>,
 }
 
 impl QueueDepth {
@@ -37,6 +42,12 @@ impl QueueDepth {
         self.not_visible = self.not_visible.saturating_add(other.not_visible);
         self.delayed = self.delayed.saturating_add(other.delayed);
         self.oldest_age_seconds = self.oldest_age_seconds.max(other.oldest_age_seconds);
+        self.move_task = match (self.move_task, other.move_task) {
+            (Some((moved, found)), Some((more_moved, more_found))) => {
+                Some((moved.saturating_add(more_moved), found.saturating_add(more_found)))
+            }
+            (one, other) => one.or(other),
+        };
     }
 }
 
@@ -65,19 +76,22 @@ pub(super) fn text(depths: Vec<QueueDepth>, series_max: usize) -> String {
     let mut text = String::new();
     for metric in METRICS.iter().filter(|metric| metric.kind == Kind::QueueGauge) {
         let value = |depth: &QueueDepth| match metric.name {
-            QUEUE_VISIBLE => depth.visible as f64,
-            QUEUE_NOT_VISIBLE => depth.not_visible as f64,
-            QUEUE_DELAYED => depth.delayed as f64,
-            QUEUE_OLDEST_AGE => depth.oldest_age_seconds,
-            _ => f64::NAN,
+            QUEUE_VISIBLE => Some(depth.visible as f64),
+            QUEUE_NOT_VISIBLE => Some(depth.not_visible as f64),
+            QUEUE_DELAYED => Some(depth.delayed as f64),
+            QUEUE_OLDEST_AGE => Some(depth.oldest_age_seconds),
+            MOVE_TASK_MOVED => depth.move_task.map(|(moved, _)| moved as f64),
+            MOVE_TASK_TO_MOVE => depth.move_task.map(|(_, found)| found as f64),
+            _ => None,
         };
         let name = metric.name;
         debug_assert!(metric.unit == Unit::Count || metric.unit == Unit::Seconds, "{name} has another unit");
         // Writing to a String cannot fail.
         let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} gauge", metric.help);
         for depth in &depths {
+            let Some(value) = value(depth) else { continue };
             let (account, queue) = (escaped(&depth.account), escaped(&depth.queue));
-            let _ = writeln!(text, "{name}{{account=\"{account}\",queue=\"{queue}\"}} {}", value(depth));
+            let _ = writeln!(text, "{name}{{account=\"{account}\",queue=\"{queue}\"}} {value}");
         }
         text.push('\n');
     }
@@ -103,8 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn every_queue_has_four_gauges() {
-        let text = text(vec![depth("1", "q", 7, 1.5)], 10);
+    fn every_queue_has_four_gauges_and_one_with_a_move_task_six() {
+        let moving = QueueDepth { move_task: Some((3, 9)), ..depth("1", "dlq", 6, 1.0) };
+        let text = text(vec![depth("1", "q", 7, 1.5), moving], 10);
+        assert!(text.contains("sealq_move_task_moved_messages{account=\"1\",queue=\"dlq\"} 3\n"), "{text}");
+        assert!(text.contains("sealq_move_task_messages{account=\"1\",queue=\"dlq\"} 9\n"), "{text}");
+        assert_eq!(text.matches("queue=\"dlq\"").count(), 6);
         assert!(text.contains("# TYPE sealq_queue_messages_visible gauge\n"), "{text}");
         assert!(text.contains("sealq_queue_messages_visible{account=\"1\",queue=\"q\"} 7\n"), "{text}");
         assert!(
