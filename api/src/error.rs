@@ -16,6 +16,9 @@ pub const QUEUE_MISSING_JSON: &str = "The specified queue does not exist.";
 /// The same in Query: the only text that differs between the protocols.
 pub const QUEUE_MISSING_QUERY: &str = "The specified queue does not exist for this wsdl version.";
 
+/// Longest text, bytes. Texts quote what a client sent, and that may be megabytes long.
+pub const TEXT_BYTES_MAX: usize = 16 << 10;
+
 /// XML namespace of SQS replies.
 pub const SQS_XMLNS: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
@@ -31,7 +34,12 @@ pub struct ErrorReply {
 impl ErrorReply {
     /// An error with a text.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        let mut message = message.into();
+        if message.len() > TEXT_BYTES_MAX {
+            let end = (0..=TEXT_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+            message = Cow::Owned(message[..end].to_owned());
+        }
+        Self { code, message }
     }
 
     /// The queue does not exist (or the caller may not learn that it does).
@@ -187,6 +195,14 @@ mod tests {
         );
         assert_eq!(error.query_error_header(), "AWS.SimpleQueueService.NonExistentQueue;Sender");
         assert_eq!(error.status(), 400);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let quoted = format!("x{}", "é".repeat(TEXT_BYTES_MAX));
+        let error = ErrorReply::receipt_handle_invalid(&quoted);
+        assert!(error.message.len() <= TEXT_BYTES_MAX && error.message.len() > TEXT_BYTES_MAX - 4);
+        assert_eq!(ErrorReply::invalid_parameter("a".repeat(TEXT_BYTES_MAX)).message.len(), TEXT_BYTES_MAX);
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl<'a> Form<'a> {
         values
     }
 
-    /// Takes the pairs `prefix.N.<key>`, `prefix.N.<value>`; a pair without a key is left out.
+    /// Takes the pairs `prefix.N.<key>`, `prefix.N.<value>`; a pair without a key is left out. One pair may go without
+    /// its number, as old clients send it.
     pub fn take_map(
         &mut self,
         prefix: &str,
@@ -89,9 +90,10 @@ impl<'a> Form<'a> {
         value: &str,
     ) -> Vec<(Cow<'a, str>, Option<Cow<'a, str>>)> {
         let mut pairs = Vec::new();
-        for index in self.indices(prefix) {
-            let taken_value = self.take(&format!("{prefix}.{index}.{value}"));
-            if let Some(taken_key) = self.take(&format!("{prefix}.{index}.{key}")) {
+        let numbered = self.indices(prefix).into_iter().map(|index| format!("{prefix}.{index}"));
+        for pair in std::iter::once(prefix.to_owned()).chain(numbered) {
+            let taken_value = self.take(&format!("{pair}.{value}"));
+            if let Some(taken_key) = self.take(&format!("{pair}.{key}")) {
                 pairs.push((taken_key, taken_value));
             }
         }
@@ -122,6 +124,8 @@ mod tests {
         assert_eq!(form.get("Action"), Some("X"));
         assert_eq!(form.take_list("A"), ["one", "t w o", "ten"]);
         assert_eq!(form.take_map("T", "Key", "Value"), [("k".into(), Some("v".into()))]);
+        let mut form = Form::parse(&[b"Attribute.Name=a&Attribute.Value=1"]).unwrap();
+        assert_eq!(form.take_map("Attribute", "Name", "Value"), [("a".into(), Some("1".into()))]);
     }
 
     #[test]

@@ -9,6 +9,10 @@ use super::plain_prefix;
 /// Deepest nesting that is skipped over.
 const DEPTH_MAX: usize = 64;
 
+/// Most members and list elements of one text, nested ones counted: ten batch entries with ten attributes each have
+/// some 600. Without it, three bytes of input could cost hundreds of memory.
+const ELEMENTS_MAX: usize = 4096;
+
 /// Stands for half of a surrogate pair: no valid message character, so the check of contents refuses it.
 const LONE_SURROGATE: char = '\u{FFFE}';
 
@@ -50,6 +54,9 @@ pub enum JsonError {
     /// Nested deeper than [`DEPTH_MAX`].
     #[error("The request body is nested too deeply.")]
     TooDeep,
+    /// More than [`ELEMENTS_MAX`].
+    #[error("The request body has more than {ELEMENTS_MAX} members and list elements.")]
+    TooManyElements,
 }
 
 /// Reads one JSON text from front to back. Every value method returns `None` for `null`.
@@ -58,6 +65,7 @@ pub struct JsonReader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    elements: usize,
 }
 
 impl<'a> JsonReader<'a> {
@@ -65,7 +73,7 @@ impl<'a> JsonReader<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
         let text =
             std::str::from_utf8(bytes).map_err(|error| JsonError::Encoding { at: error.valid_up_to() })?;
-        Ok(Self { text, at: 0, depth: 0 })
+        Ok(Self { text, at: 0, depth: 0, elements: 0 })
     }
 
     /// Reads an object, calling `member` for each key; `member` must consume the value. False for `null`.
@@ -89,6 +97,7 @@ impl<'a> JsonReader<'a> {
             }
             let key = self.quoted()?;
             self.expect(b':')?;
+            self.count()?;
             member(self, &key)?;
             match self.peek()? {
                 b',' => self.at += 1,
@@ -116,6 +125,7 @@ impl<'a> JsonReader<'a> {
             return Ok(true);
         }
         loop {
+            self.count()?;
             element(self)?;
             match self.peek()? {
                 b',' => self.at += 1,
@@ -217,6 +227,11 @@ impl<'a> JsonReader<'a> {
         self.at += 1;
         self.depth += 1;
         if self.depth > DEPTH_MAX { Err(JsonError::TooDeep) } else { Ok(()) }
+    }
+
+    fn count(&mut self) -> Result<(), JsonError> {
+        self.elements += 1;
+        if self.elements > ELEMENTS_MAX { Err(JsonError::TooManyElements) } else { Ok(()) }
     }
 
     fn leave(&mut self) {
@@ -419,6 +434,16 @@ mod tests {
         assert_eq!(
             JsonReader::new(nested(DEPTH_MAX + 1).as_bytes()).unwrap().skip(),
             Err(JsonError::TooDeep)
+        );
+    }
+
+    #[test]
+    fn elements_at_the_limit_are_read_and_one_more_is_refused() {
+        let list = |count: usize| format!("[[{}],{{}}]", vec!["0"; count].join(","));
+        assert_eq!(JsonReader::new(list(ELEMENTS_MAX - 2).as_bytes()).unwrap().skip(), Ok(()));
+        assert_eq!(
+            JsonReader::new(list(ELEMENTS_MAX - 1).as_bytes()).unwrap().skip(),
+            Err(JsonError::TooManyElements)
         );
     }
 

@@ -97,7 +97,7 @@ pub fn check_send<'s>(
         ));
     }
     for entry in entries {
-        entry.message.check_fifo_ids(settings)?;
+        entry.message.check_fifo_ids_in_batch(settings)?;
     }
     let check = |((at, entry), id): ((usize, &'s SendEntry<'_>), &'s str)| {
         let message = entry.message.check_in_batch(settings, at + 1);

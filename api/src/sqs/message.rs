@@ -76,6 +76,8 @@ impl CheckedMessage<'_> {
     }
 }
 
+const GROUP_ID: &str = "MessageGroupId";
+
 /// Beginning of the text about a message that is too long: single sends and batches word it differently.
 const LONG_SINGLE: &str = "One or more parameters are invalid.";
 const LONG_IN_BATCH: &str = "One or more parameters cannot be validated.";
@@ -107,7 +109,7 @@ impl OutgoingMessage<'_> {
             return Ok(());
         }
         if self.group_id.is_none() {
-            return Err(ErrorReply::missing_parameter("MessageGroupId"));
+            return Err(ErrorReply::missing_parameter(GROUP_ID));
         }
         if self.deduplication_id.is_none() && !settings.content_based_deduplication {
             return Err(ErrorReply::invalid_parameter(
@@ -116,6 +118,14 @@ impl OutgoingMessage<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// The same for a batch, where a missing group id has another code (recorded).
+    pub(super) fn check_fifo_ids_in_batch(&self, settings: &QueueSettings) -> Result<(), ErrorReply> {
+        self.check_fifo_ids(settings).map_err(|error| match error.code {
+            ErrorCode::MissingParameter => ErrorReply::invalid_parameter(error.message),
+            _ => error,
+        })
     }
 
     /// Checks a batch entry whose number is `position` (from 1).

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::arn::{QueueArn, is_account_id};
 use crate::error::{ErrorCode, ErrorReply};
+use crate::json::push_json_string;
 use crate::queue_name::is_label;
 
 use super::Action;
@@ -13,6 +14,10 @@ use super::request::AddPermission;
 pub const ACTIONS_MAX: usize = 7;
 /// Most statements of a policy.
 pub const STATEMENTS_MAX: usize = 20;
+/// Most principals of a policy.
+pub const PRINCIPALS_MAX: usize = 50;
+/// Most conditions of a policy.
+pub const CONDITIONS_MAX: usize = 10;
 /// Longest label, characters.
 pub const LABEL_CHARS_MAX: usize = 80;
 
@@ -55,10 +60,10 @@ pub fn add_permission(
         return Err(ErrorReply::invalid_value(label, "Label", "Already exists."));
     }
     if statements.len() >= STATEMENTS_MAX {
-        return Err(ErrorReply::new(
-            ErrorCode::OverLimit,
-            format!("{} Statements were found, maximum allowed is {STATEMENTS_MAX}.", statements.len() + 1),
-        ));
+        return Err(over_limit(format!(
+            "{} Statements were found, maximum allowed is {STATEMENTS_MAX}.",
+            statements.len() + 1
+        )));
     }
     let accounts = request.aws_account_ids.iter().map(|id| format!("arn:{}:iam::{id}:root", queue.partition));
     let actions = request.actions.iter().map(|action| format!("SQS:{action}"));
@@ -100,12 +105,15 @@ fn check_actions(request: &AddPermission<'_>) -> Result<(), ErrorReply> {
         return Err(ErrorReply::invalid_value(format_args!("SQS:{action}"), "ActionName", reason));
     }
     match request.actions.len() {
-        count if count > ACTIONS_MAX => Err(ErrorReply::new(
-            ErrorCode::OverLimit,
-            format!("{count} Actions were found, maximum allowed is {ACTIONS_MAX}."),
-        )),
+        count if count > ACTIONS_MAX => {
+            Err(over_limit(format!("{count} Actions were found, maximum allowed is {ACTIONS_MAX}.")))
+        }
         _ => Ok(()),
     }
+}
+
+pub(super) fn over_limit(text: String) -> ErrorReply {
+    ErrorReply::new(ErrorCode::OverLimit, text)
 }
 
 fn new_policy(queue: &QueueArn) -> Map<String, Value> {
@@ -145,8 +153,58 @@ fn one_or_many(texts: impl Iterator<Item = String>) -> Value {
     if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
 }
 
+/// Compact JSON, the elements in the order in which the service writes them.
 fn render(policy: &Map<String, Value>) -> String {
-    serde_json::to_string(policy).unwrap_or_default()
+    let mut out = Vec::new();
+    push_object(policy, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn push_object(members: &Map<String, Value>, out: &mut Vec<u8>) {
+    const ORDER: [&str; 12] = [
+        "Version",
+        "Id",
+        "Statement",
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    ];
+    let rank = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+    let mut members: Vec<(&String, &Value)> = members.iter().collect();
+    members.sort_by_key(|(name, _)| rank(name));
+    out.push(b'{');
+    for (at, (name, value)) in members.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push_json_string(name, out);
+        out.push(b':');
+        push_value(value, out);
+    }
+    out.push(b'}');
+}
+
+fn push_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(members) => push_object(members, out),
+        Value::Array(values) => {
+            out.push(b'[');
+            for (at, value) in values.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                push_value(value, out);
+            }
+            out.push(b']');
+        }
+        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+    }
 }
 
 #[cfg(test)]

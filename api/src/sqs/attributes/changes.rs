@@ -11,11 +11,12 @@ use super::{
     DeduplicationScope, FifoThroughputLimit, GivenAttributes, MESSAGE_BYTES_MAX, QueueAttribute,
     invalid_attribute_value, unknown_attribute,
 };
+use crate::sqs::permission::{ACTIONS_MAX, CONDITIONS_MAX, PRINCIPALS_MAX, STATEMENTS_MAX, over_limit};
 
-/// Longest queue policy, bytes.
+/// Longest queue policy, bytes; no redrive policy needs more either.
 const POLICY_BYTES_MAX: usize = 8192;
-/// Most statements of a queue policy.
-const POLICY_STATEMENTS_MAX: usize = 20;
+/// Longest key id, alias or ARN, bytes.
+const KEY_ID_BYTES_MAX: usize = 2048;
 
 /// Which call gives the attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +111,14 @@ impl AttributeChanges {
                 self.kms_data_key_reuse_period_seconds = number(60..=86_400)?;
             }
             A::SqsManagedSseEnabled => self.sqs_managed_sse_enabled = Some(boolean(attribute, value)?),
+            A::KmsMasterKeyId if value.len() > KEY_ID_BYTES_MAX => {
+                return Err(invalid_attribute_value(attribute));
+            }
             A::KmsMasterKeyId => {
                 self.kms_master_key_id = Some((!value.is_empty()).then(|| value.to_owned()));
+            }
+            A::Policy | A::RedrivePolicy | A::RedriveAllowPolicy if value.len() > POLICY_BYTES_MAX => {
+                return Err(invalid_attribute_value(attribute));
             }
             A::Policy => {
                 check_policy(value)?;
@@ -185,19 +192,47 @@ fn check_policy(text: &str) -> Result<(), ErrorReply> {
         return Ok(());
     }
     let invalid = || invalid_attribute_value(QueueAttribute::Policy);
-    if text.len() > POLICY_BYTES_MAX {
-        return Err(invalid());
-    }
     let Ok(Value::Object(policy)) = serde_json::from_str(text) else { return Err(invalid()) };
-    match policy.get("Statement") {
-        Some(Value::Array(statements)) if statements.len() > POLICY_STATEMENTS_MAX => Err(ErrorReply::new(
-            ErrorCode::OverLimit,
-            format!(
-                "{} statements were found in the submitted policy, max allowed is {POLICY_STATEMENTS_MAX}",
-                statements.len()
-            ),
-        )),
-        Some(Value::Array(_) | Value::Object(_)) => Ok(()),
-        _ => Err(invalid()),
+    let statements = match policy.get("Statement") {
+        Some(Value::Array(statements)) => statements.as_slice(),
+        Some(statement @ Value::Object(_)) => std::slice::from_ref(statement),
+        _ => return Err(invalid()),
+    };
+    if statements.len() > STATEMENTS_MAX {
+        return Err(over_limit(format!(
+            "{} statements were found in the submitted policy, max allowed is {STATEMENTS_MAX}",
+            statements.len()
+        )));
     }
+    let of_all = |names: &[&str]| statements.iter().map(|statement| count(statement, names)).sum::<usize>();
+    let actions = statements.iter().map(|statement| count(statement, &["Action", "NotAction"])).max();
+    for (what, found, allowed) in [
+        ("Actions", actions.unwrap_or(0), ACTIONS_MAX),
+        ("Principals", of_all(&["Principal", "NotPrincipal"]), PRINCIPALS_MAX),
+        ("Conditions", of_all(&["Condition"]), CONDITIONS_MAX),
+    ] {
+        if found > allowed {
+            return Err(over_limit(format!("{found} {what} were found, maximum allowed is {allowed}.")));
+        }
+    }
+    Ok(())
+}
+
+/// How many single values these elements of a statement hold. A condition counts once a key, however many values the
+/// key may have.
+fn count(statement: &Value, elements: &[&str]) -> usize {
+    fn values(element: &Value) -> usize {
+        match element {
+            Value::Array(list) => list.len(),
+            Value::Object(kinds) => kinds.values().map(values).sum(),
+            _ => 1,
+        }
+    }
+    let keys = |operators: &Value| {
+        operators
+            .as_object()
+            .map_or(0, |map| map.values().filter_map(Value::as_object).map(serde_json::Map::len).sum())
+    };
+    let found = elements.iter().filter_map(|name| Some((*name, statement.get(name)?)));
+    found.map(|(name, element)| if name == "Condition" { keys(element) } else { values(element) }).sum()
 }
