@@ -4,6 +4,7 @@
 //! after a restart is still known. They are written with the leases that they stand for, and like them not awaited.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 
 use sealq_storage::{AppendError, Log, Lsn};
 use serde::{Deserialize, Serialize};
@@ -114,11 +115,11 @@ impl Attempts {
 }
 
 /// Catalog keys of a queue's attempts.
-pub(super) fn kept_keys(stream: u32, log: &Log) -> Vec<Box<[u8]>> {
+pub(super) fn kept_keys(stream: u32, log: &Log) -> Vec<Vec<u8>> {
     let prefix = prefix(stream);
-    let from = Box::<[u8]>::from(prefix.as_bytes());
-    let keys = log.catalog().range(from..).map(|(key, _)| key);
-    keys.take_while(|key| key.starts_with(prefix.as_bytes())).cloned().collect()
+    let from = (Bound::Included(prefix.as_bytes()), Bound::Unbounded);
+    let keys = log.catalog().range::<[u8], _>(from).map(|(key, _)| key);
+    keys.take_while(|key| key.starts_with(prefix.as_bytes())).map(|key| key.to_vec()).collect()
 }
 
 fn prefix(stream: u32) -> String {
