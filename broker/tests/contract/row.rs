@@ -4,7 +4,7 @@
 //! that no other row uses, `$x` for what an earlier step has kept as `x`. In goldens `=uuid`, `=handle`, `=number`,
 //! `=sequence`, `=text` stand for any such text, and `=handle>x` keeps it as `x`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -272,8 +272,8 @@ fn matches(
         (Value::Object(golden), Value::Object(answer)) => {
             // XML has no empty lists.
             let there = |(_, value): &(&String, &Value)| encoding == Encoding::Json || **value != json!([]);
-            let keys: Vec<&String> = golden.iter().filter(there).map(|(key, _)| key).collect();
-            same("members", answer.keys().collect::<Vec<_>>(), keys)?;
+            let keys: BTreeSet<&String> = golden.iter().filter(there).map(|(key, _)| key).collect();
+            same("members", answer.keys().collect::<BTreeSet<_>>(), keys)?;
             for (key, value) in answer {
                 matches(&golden[key], value, encoding, kept).map_err(|at| format!("{key}: {at}"))?;
             }
