@@ -1,7 +1,7 @@
 //! The daemon under test, started once in a process.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{OnceLock, mpsc};
 
 use sealq_config::Config;
@@ -25,13 +25,12 @@ pub(crate) fn daemon() -> &'static Daemon {
 }
 
 fn start() -> Daemon {
-    // Never dropped: the daemon uses it to its end.
-    let home = tempfile::tempdir().unwrap().keep();
+    let home = home();
     let settings = home.join("sealq.toml");
     let text = format!(
         "data_dir = \"{0}/data\"\nsecrets_dir = \"{0}/secrets\"\n[listen]\nhttps = \"\"\nhttp = \"127.0.0.1:0\"\n\
          metrics = \"\"\npublic_url = \"{PUBLIC_URL}\"\ntrusted_proxies = [\"127.0.0.1\"]\n[storage]\n\
-         segment_bytes = \"8 MiB\"\nfree_space_min = \"1 MiB\"\n",
+         segment_bytes = \"4 MiB\"\nfree_space_min = \"1 MiB\"\n",
         home.display()
     );
     std::fs::write(&settings, text).unwrap();
@@ -44,6 +43,21 @@ fn start() -> Daemon {
     let address = announced.recv().expect("the daemon starts").http.unwrap();
     let (access_key_id, secret) = credentials(&home.join("secrets/credentials"));
     Daemon { address, access_key_id, secret }
+}
+
+/// A directory of this process. The daemon uses it to its end, so that it is the next run that removes it.
+fn home() -> PathBuf {
+    let homes = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract");
+    for left in std::fs::read_dir(&homes).into_iter().flatten().flatten() {
+        let process = Path::new("/proc").join(left.file_name());
+        if !process.exists() {
+            // Another process may be removing it too.
+            let _ = std::fs::remove_dir_all(left.path());
+        }
+    }
+    let home = homes.join(std::process::id().to_string());
+    std::fs::create_dir_all(&home).unwrap();
+    home
 }
 
 fn credentials(file: &Path) -> (String, String) {
