@@ -53,6 +53,14 @@ def choices(name, count, length):
 
 QUEUE = "https://sqs.us-east-1.example.net/000000000000/q"
 SEEDS = {
+    "attributes": [
+        b'FifoQueue=true\nDelaySeconds=030\nContentBasedDeduplication=True\nDeduplicationScope=messageGroup\nFifoThroughputLimit=perMessageGroupId',
+        b'RedrivePolicy={"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:d","maxReceiveCount":"5"}\nRedriveAllowPolicy={"redrivePermission":"byQueue","sourceQueueArns":["arn:aws:sqs:us-east-1:000000000000:s"]}',
+        b'Policy={"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}]}\nKmsMasterKeyId=alias/aws/sqs\nKmsDataKeyReusePeriodSeconds=60',
+        b"MaximumMessageSize=1024\nMessageRetentionPeriod=60\nVisibilityTimeout=43200\nSqsManagedSseEnabled=false\nQueueArn=x",
+    ],
+    "receipt_handle": [b"garbage", b"AQAAAAcAAAAAAAAACwAAAAI", bytes(10) + b"\x01"],
+    "xml": [b"<a href=\"x\">&amp; ]]> \r\n</a>", "\u00e9 \U0001f600 \ufffd \uffff \x01".encode()],
     "sealed_message": [
         sealed_message(0, clear=b"clear"),
         sealed_message(1, context=b"arn:aws:sqs:us-east-1:000000000000:q", wrapped=bytes(60)),
