@@ -1,6 +1,7 @@
 //! What the fuzz targets do with one input: each function panics if something happens that never may.
 //!
-//! `receipt_handle` needs the whole broker and is no part of this library. The broker's tests run the same functions over the corpus and over random inputs, without a fuzzer.
+//! `receipt_handle` needs the whole broker and is no part of this library. The broker's tests run the same functions over
+//! the corpora and over random inputs, without a fuzzer.
 
 mod attributes;
 mod checkpoint;
