@@ -106,6 +106,9 @@ pub trait DiskFile: Send + Sync {
     /// The operating system's.
     fn map(&self) -> io::Result<Mapping>;
 
+    /// Asks for `len` bytes from `offset` to be in memory soon. Only a hint.
+    fn will_need(&self, _offset: u64, _len: u64) {}
+
     /// The descriptor that `write_blocks` uses, for submitting writes through a ring; `None` where there is none.
     fn ring_fd(&self) -> Option<RawFd>;
 }

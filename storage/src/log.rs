@@ -21,7 +21,7 @@ use crate::meters::Meters;
 use crate::record::Lsn;
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::ring::RingCommitter;
-use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment};
+use crate::segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Segment, SegmentState};
 use crate::stream_index::Stream;
 use crate::tail_cache::TailCache;
 use crate::waker::LogWaker;
@@ -417,12 +417,24 @@ impl Log {
         }
     }
 
-    /// Flushes and writes a checkpoint, so that the next start has nothing to read.
+    /// Flushes, writes a checkpoint and the active segment's footer, so that the next start has nothing to read.
     ///
     /// # Errors
     /// As [`Log::checkpoint`].
     pub fn close(mut self) -> Result<(), LogError> {
-        self.checkpoint()
+        self.checkpoint()?;
+        self.seal_active();
+        while let Some(active) = self.segments.get(&self.active)
+            && active.is_being_sealed
+            && active.state == SegmentState::Sealing
+            && self.poisoned.is_none()
+        {
+            match self.keeper.next() {
+                Some(outcome) => self.note_outcome(outcome),
+                None => break,
+            }
+        }
+        self.check_poisoned()
     }
 
     /// The log in numbers. Walks streams and segments: for scrapes, not for every request.
@@ -520,6 +532,7 @@ impl Log {
         {
             return;
         }
+        let begun = Instant::now();
         let lsn = self.next_lsn - 1;
         let state = Checkpoint {
             store_id: self.store_id,
@@ -537,6 +550,11 @@ impl Log {
                 .map(|(key, segment)| (Arc::clone(key), *segment))
                 .collect(),
         };
+        tracing::debug!(
+            lsn,
+            micros = begun.elapsed().as_micros() as u64,
+            "the state for a checkpoint was taken"
+        );
         self.checkpoints.waiting = Some(Box::new(state));
         self.write_waiting_checkpoint();
     }

@@ -44,6 +44,9 @@ pub struct LostRange {
     pub count: u64,
 }
 
+/// The end of a segment, which holds the trailer and mostly the footer's directory before it.
+const END_BYTES: u64 = 64 << 10;
+
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -222,6 +225,7 @@ fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
 
 fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Vec<FoundSegment>, OpenError> {
     let mut found = Vec::new();
+    read_ahead(disk, names);
     for name in names {
         let Some(id) = parse_segment_name(name) else { continue };
         let failed = |source| OpenError::Io { what: format!("opening {name}"), source };
@@ -236,6 +240,18 @@ fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Vec<FoundSegment>,
     }
     found.sort_by_key(|segment| segment.id);
     Ok(found)
+}
+
+/// Has headers and ends of all segments read at the same time: there may be thousands, and one after the other they
+/// would make the start wait for the disk each time.
+fn read_ahead(disk: &dyn Disk, names: &[String]) {
+    for name in names.iter().filter(|name| parse_segment_name(name).is_some()) {
+        // What cannot be opened is told when it is needed.
+        let Ok(file) = disk.open(name) else { continue };
+        let Ok(len) = file.len_bytes() else { continue };
+        file.will_need(0, BLOCK_BYTES as u64);
+        file.will_need(len.saturating_sub(END_BYTES), END_BYTES);
+    }
 }
 
 fn refuse_newer(found: &[FoundSegment], checkpoints: &[(u64, CheckpointFound)]) -> Result<(), OpenError> {

@@ -10,11 +10,11 @@ const QUIET: Duration = Duration::from_millis(5);
 /// unless every segment is just below the limit at which it is worth copying.
 const SHARE: u64 = 1;
 /// The same when the log takes more space than it should.
-const SHARE_URGENT: u64 = 3;
+const SHARE_URGENT: u64 = 2;
 /// Bytes copied a millisecond whatever callers do.
-const BYTES_PER_MS: u64 = 8 << 10;
+const BYTES_PER_MS: u64 = 4 << 10;
 /// The same when the log takes more space than it should.
-const BYTES_PER_MS_URGENT: u64 = 64 << 10;
+const BYTES_PER_MS_URGENT: u64 = 16 << 10;
 /// Allowance that can be saved up.
 const ALLOWANCE_BYTES_MAX: u64 = 256 << 10;
 

@@ -180,6 +180,12 @@ impl DiskFile for RealFile {
         Mapping::of_file(&self.buffered)
     }
 
+    fn will_need(&self, offset: u64, len: u64) {
+        // What goes wrong is left to the read.
+        let len = std::num::NonZeroU64::new(len);
+        let _ = rustix::fs::fadvise(&self.buffered, offset, len, rustix::fs::Advice::WillNeed);
+    }
+
     fn ring_fd(&self) -> Option<RawFd> {
         Some(self.direct.as_ref().unwrap_or(&self.buffered).as_raw_fd())
     }

@@ -434,11 +434,7 @@ impl Log {
         if self.open.has_frames() {
             self.close_group();
         }
-        let index = self.take_active_index();
-        if let Some(full) = self.segments.get_mut(&self.active) {
-            full.index = SegmentIndex::Memory(index);
-            full.state = SegmentState::Sealing;
-        }
+        self.end_active();
         let segment = Segment::new(id, file, self.options.segment_bytes, self.store_id, self.next_lsn);
         let buffer = std::mem::take(&mut self.open.buffer);
         self.open = first_group(&segment, buffer, self.store_id);
@@ -449,6 +445,24 @@ impl Log {
         self.prepare_spare();
         self.note_roll();
         Ok(())
+    }
+
+    /// Nothing more goes into the active segment.
+    fn end_active(&mut self) {
+        let index = self.take_active_index();
+        if let Some(full) = self.segments.get_mut(&self.active) {
+            full.index = SegmentIndex::Memory(index);
+            full.state = SegmentState::Sealing;
+        }
+    }
+
+    /// Writes the active segment's footer before the log is closed, if there is anything in it.
+    pub(super) fn seal_active(&mut self) {
+        let is_empty = |segment: &Segment| segment.frames_end == FRAMES_START;
+        if self.segments.get(&self.active).is_some_and(|active| !is_empty(active)) {
+            self.end_active();
+            self.seal_full_segments();
+        }
     }
 
     /// Moves what streams have in the active segment into that segment's index.

@@ -183,3 +183,23 @@ fn what_was_moved_away_stays_away_when_its_tombstone_is_copied_after_a_restart()
     assert_eq!(report.quarantined_records, 0);
     assert_eq!((log.live_count(1), log.live_count(2), log.live_count(3)), (0, 0, KEPT));
 }
+
+#[test]
+fn a_clean_close_leaves_no_segment_without_its_footer() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk).unwrap();
+    log.close().unwrap();
+    for round in 1..4 {
+        let (mut log, report) = open(&disk).unwrap();
+        assert_eq!(report.replayed_frames, 0);
+        let unsealed = |s: &&crate::segment::Segment| s.state != crate::segment::SegmentState::Sealed;
+        // The new active one only.
+        assert_eq!(log.segments.values().filter(unsealed).count(), 1);
+        assert_eq!(log.live_count(1), (round - 1) * 50);
+        for _ in 0..50 {
+            log.put_message(message(1, &[1; 300])).unwrap();
+        }
+        log.close().unwrap();
+    }
+    assert_eq!(crate::offline::verify_on(&disk, |_| {}).unwrap().damage, []);
+}
