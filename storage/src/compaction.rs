@@ -14,14 +14,15 @@ use crate::frame::{FLAG_COPY, FLAG_LEASED, FRAME_HEADER_BYTES, Frame, frame_span
 use crate::keeper::Job;
 use crate::log::Log;
 use crate::segment::{Segment, SegmentState, payload_is_intact};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes copied a step: a commit that carries them takes some tens of microseconds more.
 const STEP_BYTES: usize = 64 << 10;
 /// Entries or tombstones looked at a step, about 0.1 us each.
 const STEP_LOOKUPS: usize = 512;
-/// So far ahead of a step the system is asked to read: a page fault would make every caller wait.
-const READ_AHEAD_BYTES: usize = 2 * STEP_BYTES;
+/// So far ahead of a copy the system is asked to read: a page fault would make every caller wait.
+const READ_AHEAD_BYTES: usize = 2 << 20;
 /// No copying while more than this waits to be written: callers come first.
 const STAGED_BYTES_MAX: usize = 1 << 20;
 /// A segment whose needed tombstones would take more than this part of a segment waits for their targets to go.
@@ -45,17 +46,26 @@ enum Stage {
         at: usize,
         needed: u64,
     },
-    /// Copying live messages: which stream of the segment's, which entry.
-    Messages {
-        streams: Vec<u32>,
-        stream: usize,
-        entry: usize,
+    /// Finding live messages.
+    Find(Scan),
+    /// Copying them, by offset. The system was asked to read ahead up to `asked_to`.
+    Copy {
+        live: BTreeMap<u32, (u32, Entry)>,
+        asked_to: usize,
     },
     Tombstones {
         at: usize,
     },
     /// Catalog entries and marks.
     Rest,
+}
+
+/// Which stream of the segment's is looked at, from which entry on, and what was found alive: stream and entry by offset.
+struct Scan {
+    streams: Vec<u32>,
+    stream: usize,
+    entry: usize,
+    live: BTreeMap<u32, (u32, Entry)>,
 }
 
 enum Step {
@@ -132,7 +142,8 @@ impl Log {
     fn step(&mut self, segment: u64, stage: Stage) -> Result<Step, AppendError> {
         match stage {
             Stage::Count { at, needed } => Ok(self.count_tombstones(segment, at, needed)),
-            Stage::Messages { streams, stream, entry } => self.copy_messages(segment, streams, stream, entry),
+            Stage::Find(scan) => Ok(self.find_live(segment, scan)),
+            Stage::Copy { live, asked_to } => self.copy_messages(segment, live, asked_to),
             Stage::Tombstones { at } => self.copy_tombstones(segment, at),
             Stage::Rest => self.copy_rest(segment),
         }
@@ -153,42 +164,64 @@ impl Log {
         }
         let Some(found) = self.segments.get(&segment) else { return Step::Blocked };
         let streams = found.index.streams(found.mapping.as_deref()).into_iter().map(|(id, _)| id).collect();
-        Step::Continue(Stage::Messages { streams, stream: 0, entry: 0 })
+        Step::Continue(Stage::Find(Scan { streams, stream: 0, entry: 0, live: BTreeMap::new() }))
     }
 
+    /// Finds what is alive in the segment, stream by stream.
+    fn find_live(&self, segment: u64, mut scan: Scan) -> Step {
+        let mut looked_at = 0;
+        while let Some(id) = scan.streams.get(scan.stream).copied() {
+            let Some(found) = self.segments.get(&segment) else { return Step::Blocked };
+            if found.index_is_damaged(id) {
+                return Step::Blocked;
+            }
+            for next in found.entries(id).get(scan.entry..).unwrap_or(&[]) {
+                if looked_at >= STEP_LOOKUPS {
+                    return Step::Continue(Stage::Find(scan));
+                }
+                looked_at += 1;
+                scan.entry += 1;
+                if self.is_only_here(segment, id, next.sequence.get()) {
+                    scan.live.insert(next.offset.get(), (id, *next));
+                }
+            }
+            (scan.stream, scan.entry) = (scan.stream + 1, 0);
+        }
+        Step::Continue(Stage::Copy { live: scan.live, asked_to: 0 })
+    }
+
+    /// Copies what is still alive, in the order of the file, so that the system can read ahead.
     fn copy_messages(
         &mut self,
         segment: u64,
-        streams: Vec<u32>,
-        mut stream: usize,
-        mut entry: usize,
+        mut live: BTreeMap<u32, (u32, Entry)>,
+        mut asked_to: usize,
     ) -> Result<Step, AppendError> {
         let (mut looked_at, mut copied) = (0, 0);
-        while let Some(id) = streams.get(stream).copied() {
-            loop {
-                let Some(found) = self.segments.get(&segment) else { return Ok(Step::Blocked) };
-                if found.index_is_damaged(id) {
-                    return Ok(Step::Blocked);
-                }
-                let Some(next) = found.entries(id).get(entry).copied() else { break };
-                if looked_at >= STEP_LOOKUPS || copied >= STEP_BYTES {
-                    if let Some(mapping) = &found.mapping {
-                        mapping.will_need(next.offset.get() as usize, READ_AHEAD_BYTES);
-                    }
-                    return Ok(Step::Continue(Stage::Messages { streams, stream, entry }));
-                }
-                looked_at += 1;
-                if self.is_live(id, next.sequence.get())
-                    && self.locate(id, next.sequence.get()).is_some_and(|(place, _)| place == segment)
-                {
-                    copied += self.copy_message(segment, id, &next)?;
-                }
-                entry += 1;
+        while let Some((offset, (id, entry))) = live.pop_first() {
+            let offset = offset as usize;
+            if offset + READ_AHEAD_BYTES / 2 >= asked_to
+                && let Some(mapping) = self.segments.get(&segment).and_then(|found| found.mapping.as_ref())
+            {
+                let from = asked_to.max(offset);
+                mapping.will_need(from, READ_AHEAD_BYTES);
+                asked_to = from + READ_AHEAD_BYTES;
             }
-            stream += 1;
-            entry = 0;
+            if self.is_only_here(segment, id, entry.sequence.get()) {
+                copied += self.copy_message(segment, id, &entry)?;
+            }
+            looked_at += 1;
+            if looked_at >= STEP_LOOKUPS || copied >= STEP_BYTES {
+                return Ok(Step::Continue(Stage::Copy { live, asked_to }));
+            }
         }
         Ok(Step::Continue(Stage::Tombstones { at: 0 }))
+    }
+
+    /// Whether the message is alive and this segment is where it is read from.
+    fn is_only_here(&self, segment: u64, stream: u32, sequence: u64) -> bool {
+        self.is_live(stream, sequence)
+            && self.locate(stream, sequence).is_some_and(|(place, _)| place == segment)
     }
 
     /// Stages a live message again, extension and body verbatim, lease state applied; the bytes it took.
