@@ -23,7 +23,9 @@ from stored_record import field
 # Small files: a test that stops and starts leaves many behind.
 SMALL_SEGMENTS = '[storage]\nsegment_bytes = "4 MiB"\n'
 START_SECONDS_MAX = 20
-TIMEOUT_MS = 500
+TIMEOUT_MS = 5000
+# Where a key service is to be silent: long enough for a busy machine, short enough to wait for.
+SHORT_TIMEOUT_MS = 1000
 
 
 class Server:
@@ -65,10 +67,10 @@ class Server:
             return False
 
 
-def aws_settings(endpoint, access_key, secret, extra=""):
+def aws_settings(endpoint, access_key, secret, extra="", timeout_ms=TIMEOUT_MS):
     return (
         f'[kms]\nprovider = "aws"\n[kms.aws]\nendpoint = "{endpoint}"\naccess_key_id = "{access_key}"\n'
-        f'secret_access_key = "{secret}"\ntimeout_ms = {TIMEOUT_MS}\n{extra}'
+        f'secret_access_key = "{secret}"\ntimeout_ms = {timeout_ms}\n{extra}'
     )
 
 
@@ -99,10 +101,10 @@ class Sealq:
     def thaw(self):
         self.broker.process.send_signal(signal.SIGCONT)
 
-    def settings(self, port=None):
+    def settings(self, port=None, timeout_ms=TIMEOUT_MS):
         credentials = self.broker.root_credentials()
         if port:
-            return aws_settings(f"http://127.0.0.1:{port}", *credentials)
+            return aws_settings(f"http://127.0.0.1:{port}", *credentials, timeout_ms=timeout_ms)
         return aws_settings(self.broker.endpoint, *credentials, f'ca_file = "{self.broker.ca_file}"\n')
 
     @property
@@ -125,8 +127,8 @@ class Moto(Server):
     def command(self):
         return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
 
-    def settings(self, port=None):
-        return aws_settings(f"http://127.0.0.1:{port or self.port}", "AKIAMOTO", "moto")
+    def settings(self):
+        return aws_settings(f"http://127.0.0.1:{self.port}", "AKIAMOTO", "moto")
 
     @property
     def kms(self):
@@ -193,10 +195,10 @@ class OpenBao(Server):
         made = self.call("POST", "auth/token/create", {"policies": ["made"], "no_default_policy": True})
         return made["auth"]["client_token"]
 
-    def settings(self, port=None):
+    def settings(self, port=None, timeout_ms=TIMEOUT_MS):
         return (
             f'[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:{port or self.port}"\n'
-            f'token_file = "{self.token_file}"\ntimeout_ms = {TIMEOUT_MS}\n'
+            f'token_file = "{self.token_file}"\ntimeout_ms = {timeout_ms}\n'
         )
 
     def new_key(self, **settings):

@@ -24,8 +24,8 @@ class Stand:
         self.service = {"sealq": key_services.Sealq, "openbao": key_services.OpenBao}[kind](directory / kind).start()
         self.proxy = key_services.Proxy(self.service.port)
         self.clock = shifted_clock.Clock(directory)
-        settings = key_services.SMALL_SEGMENTS + self.service.settings(self.proxy.port) + account_settings()
-        settings += shifted_clock.SETTINGS
+        asked = self.service.settings(self.proxy.port, key_services.SHORT_TIMEOUT_MS)
+        settings = key_services.SMALL_SEGMENTS + shifted_clock.SETTINGS + asked + account_settings()
         self.broker = daemon.Broker(directory / "queues", settings, self.clock.environment)
         self.key = self.service.new_key()
 
