@@ -9,12 +9,16 @@ An action is shown by every client test that calls it.
 """
 
 import collections
+import itertools
 import pathlib
 import re
 import sys
 
+import request_members
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "src" / "compatibility.md"
+SEMANTICS = ROOT / "docs" / "src" / "semantics.md"
 STATEMENTS = ROOT / "docs" / "statements.txt"
 CRATES = ("api", "config", "crypto", "storage", "broker", "bench")
 AREAS = {"SSE": "Encryption at rest", "KMS": "Key service", "AUTH": "Signatures and rights"}
@@ -47,13 +51,18 @@ def snake(action):
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", action).lower()
 
 
-def python_tests():
-    """Name of each client test, and its source."""
+def functions_by_file():
+    """Name of each function of the client tests, its source, and that of its file."""
     for path in sorted((ROOT / "tests" / "clients").glob("*.py")):
         text = path.read_text()
-        starts = list(PYTHON_TEST.finditer(text)) + [None]
-        for start, end in zip(starts, starts[1:]):
-            yield start.group(1), text[start.start() : end.start() if end else len(text)]
+        for start, end in itertools.pairwise(list(PYTHON_TEST.finditer(text)) + [None]):
+            yield start.group(1), text[start.start() : end.start() if end else len(text)], text
+
+
+def python_tests():
+    """Name of each client test, and its source."""
+    for name, source, _ in functions_by_file():
+        yield name, source
 
 
 def rust_tests():
@@ -91,10 +100,10 @@ def clients_of(actions):
         yield f"| {action} | " + " | ".join("yes" if call else "" for call in calls) + " |"
 
 
-def cell(names):
+def cell(names, most=TEST_NAMES_SHOWN_MAX):
     names = sorted(set(names))
-    shown = ", ".join(f"`{name}`" for name in names[:TEST_NAMES_SHOWN_MAX])
-    more = len(names) - TEST_NAMES_SHOWN_MAX
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    more = len(names) - most
     return shown + (f" and {more} more" if more > 0 else "")
 
 
@@ -122,6 +131,16 @@ def page():
         for action in actions:
             called = re.compile(rf"\.{snake(action)}\b|\"{action}\"")
             lines.append(f"| {action} | {cell(name for name, source in clients if called.search(source))} |")
+    tests = [function for function in functions_by_file() if function[0].startswith("test_")]
+    lines += [
+        "",
+        "## Request members and queue attributes",
+        "",
+        "Out of the sources of `api`. Tests called `contract::…` are those of `broker/tests/contract`: each of their rows is",
+        "sent in both encodings and its replies are compared with golden ones.",
+        "",
+        *request_members.tables(lambda names: cell(names, 1), tests),
+    ]
     for area, title in AREAS.items():
         lines += ["", f"## {title}", "", "| | Statement | Tests |", "|---|---|---|"]
         for number, text in numbered:
@@ -132,10 +151,12 @@ def page():
 
 def check():
     known = {name for name, _ in python_tests()} | set(rust_tests())
-    named = set(re.findall(r"`((?:test|sse|kms|auth)_\w+)`", PAGE.read_text()))
+    known |= {name for name, _ in request_members.contract_tests()}
+    pages = PAGE.read_text() + SEMANTICS.read_text()
+    named = set(re.findall(r"`((?:test|sse|kms|auth)_\w+|contract::\w+::\w+)`", pages))
     gone = sorted(named - known)
     if gone:
-        sys.exit(f"{PAGE.relative_to(ROOT)} names tests that are gone; run tests/compatibility.py: {', '.join(gone[:5])}")
+        sys.exit(f"docs/src names tests that are gone; run tests/compatibility.py: {', '.join(gone[:5])}")
 
 
 if __name__ == "__main__":
