@@ -98,7 +98,7 @@ common() { # HOME: what every run of the generator gets
     --broker-pid "$broker_pid" --data-dir "$1"
 }
 
-measure() { # NAME load|idle ARGUMENTS: one row
+measure() { # NAME load|idle|dwell ARGUMENTS: one row
   local name=$1 kind=$2
   shift 2
   # shellcheck disable=SC2046

@@ -50,6 +50,12 @@ def main():
                 f"{report['broker_cpu_percent']:.2f} % of a core, "
                 f"{report['after']['rss_bytes'] / 2**20:,.0f} MiB resident"
             )
+        if result["kind"] == "dwell":
+            wait = report["quiet_dwell_us"]
+            print(
+                f"\n{result['name']}: quiet messages waited {wait['p50'] / 1000:.1f} ms (median), "
+                f"{wait['p99'] / 1000:.1f} ms (p99); {report['noisy_received']:,} noisy ones were received"
+            )
         if result["kind"] == "fsync-probe":
             print("\n| durable write | bytes | commits/s | p50 us | p99 us |\n|---|--:|--:|--:|--:|")
             for row in result["rows"]:

@@ -4,6 +4,7 @@
 
 mod connection;
 mod credentials;
+mod dwell;
 mod error;
 mod fsync_probe;
 mod idle;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::connection::{Connection, Endpoint};
 use crate::credentials::Credentials;
+use crate::dwell::DwellSettings;
 use crate::error::BenchError;
 use crate::load::{LoadReport, LoadSettings, Mode, Progress, Target};
 use crate::machine::{Machine, Source};
@@ -53,6 +55,8 @@ struct Cli {
 enum Command {
     /// Sends, or receives and deletes, and reports throughput and latency.
     Load(LoadArgs),
+    /// Measures how long messages of quiet tenants wait beside a noisy one.
+    Dwell(DwellArgs),
     /// Holds many long polls open and reports what the broker uses meanwhile.
     Idle(IdleArgs),
     /// Purges the queues.
@@ -151,6 +155,30 @@ struct LoadArgs {
 }
 
 #[derive(Args)]
+struct DwellArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    result: ResultArgs,
+    /// Messages of the noisy tenant that are there before the others send.
+    #[arg(long, default_value_t = 10_000)]
+    noisy: u64,
+    /// Tenants that send now and then.
+    #[arg(long, default_value_t = 10)]
+    quiet_groups: u64,
+    /// Messages a second of all of them together.
+    #[arg(long, default_value_t = 50.0)]
+    quiet_rate: f64,
+    #[arg(long, default_value_t = 40)]
+    consumers: usize,
+    /// How long a consumer works on one message.
+    #[arg(long, default_value_t = 50)]
+    work_ms: u64,
+    #[arg(long, default_value_t = 20.0)]
+    seconds: f64,
+}
+
+#[derive(Args)]
 struct IdleArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -187,6 +215,7 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Load(args) => run_load(args),
+        Command::Dwell(args) => run_dwell(args),
         Command::Idle(args) => run_idle(args),
         Command::Purge(args) => run_purge(&args),
         Command::FsyncProbe(args) => run_probe(args),
@@ -264,6 +293,35 @@ fn run_load(args: LoadArgs) -> Result<(), BenchError> {
         Some(first) => Err(BenchError::Failures { count: report.failures, first }),
         None => Ok(()),
     }
+}
+
+fn run_dwell(args: DwellArgs) -> Result<(), BenchError> {
+    let settings = DwellSettings {
+        noisy: args.noisy,
+        quiet_groups: args.quiet_groups,
+        quiet_rate: args.quiet_rate,
+        consumers: args.consumers.max(1),
+        work_ms: args.work_ms,
+        seconds: args.seconds,
+    };
+    let report = dwell::run(&target(&args.target)?, &settings)?;
+    let wait = &report.quiet_dwell_us;
+    say(&format!(
+        "{}: {} messages of quiet tenants waited {:.1} ms (median), {:.1} ms (p99); {} of the noisy one were received",
+        args.result.name,
+        report.quiet_received,
+        wait.p50 as f64 / 1e3,
+        wait.p99 as f64 / 1e3,
+        report.noisy_received
+    ));
+    let result = json!({ "settings": settings, "endpoint": args.target.endpoint, "report": report });
+    write_result(
+        &args.result.name,
+        "dwell",
+        args.result.data_dir.as_deref(),
+        result,
+        args.result.json.as_deref(),
+    )
 }
 
 fn run_idle(args: IdleArgs) -> Result<(), BenchError> {
