@@ -83,7 +83,7 @@ fn decisions(c: &mut Criterion) {
     let request = Request { principal: alice(), action: "kms:Decrypt", resource: KEY, keys: &Keys };
     group.bench_function("key_via_service", |b| {
         b.iter(|| {
-            let decision = decide_key(black_box(&request), &caller, &key_policy, "000000000000", false);
+            let decision = decide_key(black_box(&request), &caller, &key_policy, "000000000000", None);
             assert!(decision.is_allowed());
         });
     });

@@ -102,6 +102,11 @@ pub(crate) enum PrincipalPattern {
     Everyone,
     Account(String),
     Arn(String),
+    /// One session, by its ARN, of the role with this unique id.
+    SessionOf {
+        arn: String,
+        role_id: String,
+    },
     /// A unique id that a deleted principal left behind, or that the document was resolved to.
     UniqueId(String),
     Service(String),
@@ -216,6 +221,11 @@ impl Policy {
         document::parse(text, kind)
     }
 
+    /// A document without a statement: it allows and denies nothing.
+    pub fn silent(kind: PolicyKind) -> Self {
+        Self { kind, statements: Vec::new() }
+    }
+
     /// What it is attached to.
     pub fn kind(&self) -> PolicyKind {
         self.kind
@@ -226,8 +236,8 @@ impl Policy {
         self.statements.len()
     }
 
-    /// ARNs of users, roles and roots that its statements name, for checks when it is written.
-    pub fn named_arns(&self) -> impl Iterator<Item = &str> {
+    /// ARNs and unique ids of users, roles and sessions that its statements name, for checks when it is written.
+    pub fn named_principals(&self) -> impl Iterator<Item = &str> {
         self.statements.iter().flat_map(|statement| {
             match &statement.principals {
                 Principals::Implied => [].iter(),
@@ -235,13 +245,14 @@ impl Policy {
             }
             .filter_map(|pattern| match pattern {
                 PrincipalPattern::Arn(arn) => Some(arn.as_str()),
+                PrincipalPattern::UniqueId(id) => Some(id.as_str()),
                 _ => None,
             })
         })
     }
 
     /// Puts unique ids in place of the ARNs of users and roles that `id_of` knows, so that a namesake made later does
-    /// not inherit what the document says.
+    /// not inherit what the document says. A session's ARN is tied to the id of its role.
     pub fn resolve(&mut self, id_of: impl Fn(&str) -> Option<String>) {
         for statement in &mut self.statements {
             if let Principals::Listed(list) | Principals::AllBut(list) = &mut statement.principals {
@@ -249,7 +260,10 @@ impl Policy {
                     if let PrincipalPattern::Arn(arn) = pattern
                         && let Some(id) = id_of(arn)
                     {
-                        *pattern = PrincipalPattern::UniqueId(id);
+                        *pattern = match is_session_arn(arn) {
+                            true => PrincipalPattern::SessionOf { arn: std::mem::take(arn), role_id: id },
+                            false => PrincipalPattern::UniqueId(id),
+                        };
                     }
                 }
             }
@@ -325,6 +339,9 @@ impl PrincipalPattern {
             Self::Account(_) => Some(Named::Account),
             Self::Arn(arn) if !principal.is_service && arn == principal.arn => Some(Named::Itself),
             Self::Arn(arn) => (principal.role_arn == Some(arn)).then_some(Named::Role),
+            Self::SessionOf { arn, role_id } => {
+                (arn == principal.arn && role_id == principal.unique_id).then_some(Named::Itself)
+            }
             Self::UniqueId(id)
                 if principal.is_anonymous || principal.is_service || id != principal.unique_id =>
             {
@@ -338,6 +355,10 @@ impl PrincipalPattern {
             Self::Never => None,
         }
     }
+}
+
+fn is_session_arn(arn: &str) -> bool {
+    arn.split(':').nth(5).is_some_and(|resource| resource.starts_with("assumed-role/"))
 }
 
 #[cfg(test)]

@@ -9,28 +9,30 @@ mod members;
 mod parse;
 mod reply;
 mod request;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-pub use action::{Named, ServedAction};
+pub use action::{Named, ServedAction, UnservedAction};
 pub use error::{KmsErrorName, KmsErrorReply};
 pub use reply::ReplyBody;
 pub use request::*;
+pub use shown::reply_elements;
 
 /// `Content-Type` of requests, replies and errors.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 /// What `X-Amz-Target` begins with.
 pub const TARGET_PREFIX: &str = "TrentService.";
 
-impl KmsRequest {
-    /// Reads a request. `target`: the `X-Amz-Target` header.
+impl KmsCall {
+    /// Reads a request for the action named.
     ///
     /// # Errors
     /// Unknown or unserved action, unreadable body, all shape errors in one.
-    pub fn parse(target: &str, body: &[u8]) -> Result<Self, KmsErrorReply> {
-        match target.strip_prefix(TARGET_PREFIX).map_or(Named::Unknown, Named::of) {
+    pub fn parse(action: Named, body: &[u8]) -> Result<Self, KmsErrorReply> {
+        match action {
             Named::Served(action) => parse::parse(action, body),
-            Named::Unserved(action) => Err(KmsErrorReply::unsupported(action)),
+            Named::Unserved(action) => Err(KmsErrorReply::unsupported(action.name)),
             Named::Unknown => Err(KmsErrorReply::new(KmsErrorName::UnknownOperationException, "")),
         }
     }

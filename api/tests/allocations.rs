@@ -81,7 +81,7 @@ fn a_decision_allocates_nothing() {
     let counted = allocation_counter::measure(|| {
         assert!(decide_queue(&send, &caller, None, owner, true).is_allowed());
         assert!(decide_queue(&send, &caller, Some(&queue), owner, true).is_allowed());
-        assert!(decide_key(&decrypt, &caller, &key, owner, false).is_allowed());
+        assert!(decide_key(&decrypt, &caller, &key, owner, None).is_allowed());
         assert!(decide_role(&assume, &caller, &trust, owner).is_allowed());
         assert!(
             !decide_queue(&request("sqs:PurgeQueue", "*"), &caller, Some(&queue), owner, true).is_allowed()

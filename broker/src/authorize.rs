@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use sealq_api::error::{ErrorCode, ErrorReply};
 use sealq_api::iam::decision::{IdentityPolicies, decide_identity, decide_key, decide_queue, decide_role};
-use sealq_api::iam::{Decision, DenialReason, Policy, Principal, Request};
+use sealq_api::iam::{Decision, DenialReason, Named, Policy, Principal, Request};
 use sealq_api::sqs::Action;
 use sealq_crypto::EncryptionContext;
+use sealq_crypto::key_store::cryptography::SYMMETRIC_DEFAULT;
 use smallvec::SmallVec;
 
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
 use crate::identity::Role;
 use crate::queues::{Queue, is_encrypted};
-pub use keys::RequestKeys;
+pub use keys::{RequestKeys, iso_time};
 
 /// Decides.
 #[derive(Debug, Clone)]
@@ -31,12 +32,14 @@ pub struct Authorizer {
 pub struct KeyFacts<'a> {
     /// ARN.
     pub arn: &'a str,
+    /// What a refusal calls it.
+    pub shown: &'a str,
     /// Owner.
     pub account: &'a str,
     /// Its policy.
     pub policy: &'a Policy,
-    /// A grant covers the operation.
-    pub granted: bool,
+    /// A grant covers the operation, and names the caller so.
+    pub granted: Option<Named>,
 }
 
 impl Authorizer {
@@ -142,7 +145,7 @@ impl Authorizer {
         key: KeyFacts<'_>,
         keys: &RequestKeys<'_>,
     ) -> Result<(), String> {
-        text_of(&self.decide_key(caller, action, key, keys), caller, action, key.arn)
+        text_of(&self.decide_key(caller, action, key, keys), caller, action, key.shown)
     }
 
     /// The bare decision about a key action, for `explain`.
@@ -170,7 +173,9 @@ impl Authorizer {
         key_id: Option<&str>,
     ) -> Result<(), String> {
         let mut keys = self.keys(caller);
-        keys.add("kms:viaservice".into(), format!("sqs.{}.amazonaws.com", self.region));
+        for (key, value) in self.through_sqs() {
+            keys.add(key.to_owned(), value);
+        }
         if let Some(alias) = key_id.filter(|key_id| key_id.starts_with("alias/")) {
             keys.add("kms:requestalias".into(), alias.to_owned());
         }
@@ -178,12 +183,26 @@ impl Authorizer {
         self.key(caller, action, key, &keys)
     }
 
+    /// What a call through the broker in a caller's name adds to the condition keys.
+    pub fn through_sqs(&self) -> [(&'static str, String); 2] {
+        [
+            ("kms:viaservice", format!("sqs.{}.amazonaws.com", self.region)),
+            ("kms:encryptionalgorithm", SYMMETRIC_DEFAULT.to_owned()),
+        ]
+    }
+
     /// A key service action without a key.
     ///
     /// # Errors
     /// The denial text.
-    pub fn key_service(&self, caller: &Caller, action: &str, resource: &str) -> Result<(), String> {
-        let decision = self.decide_account(caller, action, resource, &self.keys(caller));
+    pub fn key_service(
+        &self,
+        caller: &Caller,
+        action: &str,
+        resource: &str,
+        keys: &RequestKeys<'_>,
+    ) -> Result<(), String> {
+        let decision = self.decide_account(caller, action, resource, keys);
         text_of(&decision, caller, action, resource)
     }
 }
@@ -223,12 +242,11 @@ fn principal(caller: &Caller) -> Principal<'_> {
         CallerKind::RoleSession { role_arn, .. } => Some(&**role_arn),
         _ => None,
     };
-    let unique_id = caller.unique_id.split(':').next().unwrap_or(&caller.unique_id);
     Principal {
         arn: &caller.arn,
         role_arn,
         account: &caller.account,
-        unique_id,
+        unique_id: caller.principal_id(),
         is_service: matches!(caller.kind, CallerKind::Service { .. }),
         is_anonymous: caller.is_anonymous(),
     }

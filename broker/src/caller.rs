@@ -120,6 +120,11 @@ impl Caller {
         }
     }
 
+    /// Unique id of the user, role or root itself, without a session's name.
+    pub fn principal_id(&self) -> &str {
+        self.unique_id.split(':').next().unwrap_or(&self.unique_id)
+    }
+
     /// True when nobody signed.
     pub fn is_anonymous(&self) -> bool {
         self.kind == CallerKind::Anonymous

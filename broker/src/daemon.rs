@@ -38,6 +38,7 @@ use crate::identity::{Identities, IdentityError, UniqueIds};
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 use crate::key_provider::{KeyProvider, KeyProviderError, RemoteKeyService, provider_name};
+use crate::key_rights::KeyRights;
 use crate::kms::KmsApi;
 use crate::listener::{BindError, Front, FrontLimits, Listener};
 use crate::metrics_exporter::{self, BeforeRender, InstallError, MetricsExporter};
@@ -211,12 +212,13 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let key_audit =
         KeyAudit::new(audit.clone(), clock.clone(), region.clone(), config.limits.queue_series_max);
     let authorizer = Authorizer::new(clock.clone(), &region);
-    let control = Arc::new(KeyControl::new(store, handle.clone()));
+    let control = Arc::new(KeyControl::new(store, handle.clone(), key_audit.clone()));
+    let rights = KeyRights::new(control.clone(), authorizer.clone());
     let rotation = RootRotation::new(config, control.clone(), root_key_file, audit.clone(), clock.clone());
     rotation.settle(previous_root_key.as_ref()).await?;
     let keys_are_embedded = remote_keys.is_none();
-    let provider =
-        key_provider(remote_keys, control.clone(), authorizer.clone(), key_audit.clone(), clock.clone());
+    let embedded = EmbeddedKeys::new(control.clone(), rights.clone(), key_audit.clone(), clock.clone());
+    let provider = key_provider(remote_keys, embedded, authorizer.clone(), key_audit.clone(), clock.clone());
     let auth = &config.auth;
     if !auth.require_signatures {
         tracing::warn!(
@@ -263,9 +265,15 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             partition: partition.clone(),
             waiter_ids: AtomicU64::new(1),
         },
-        kms: keys_are_embedded.then(|| {
-            let (audit, clock) = (key_audit.clone(), clock.clone());
-            KmsApi::new(control.clone(), authorizer.clone(), audit, clock, region, partition)
+        kms: keys_are_embedded.then(|| KmsApi {
+            control: control.clone(),
+            rights,
+            principals: authenticator.clone(),
+            queues: queues.clone(),
+            audit: key_audit,
+            clock: clock.clone(),
+            region,
+            partition,
         }),
         sts: StsService::new(authenticator.clone(), authorizer, clock.clone()),
         listen: config.listen.clone(),
@@ -276,7 +284,6 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         rotation,
         broker: broker.clone(),
         keys: control.clone(),
-        key_audit,
         clock: clock.clone(),
         identity: config.identity.clone(),
         keys_are_embedded,
@@ -365,13 +372,13 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
 /// Who makes and unwraps data keys.
 fn key_provider(
     remote: Option<RemoteKeyService>,
-    control: Arc<KeyControl>,
+    embedded: EmbeddedKeys,
     authorizer: Authorizer,
     audit: KeyAudit,
     clock: Clock,
 ) -> KeyProvider {
     match remote {
-        None => KeyProvider::Embedded(Box::new(EmbeddedKeys::new(control, authorizer, audit, clock))),
+        None => KeyProvider::Embedded(Box::new(embedded)),
         #[cfg(feature = "kms-network")]
         Some(service) => {
             let keys = crate::remote_keys::RemoteKeys::new(service, authorizer, audit, clock);

@@ -5,29 +5,32 @@ use std::sync::Arc;
 use sealq_crypto::data_key::KeyBytes;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::cryptography::DataKeySize;
-use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
-use sealq_crypto::key_store::{Action, KeyId, KmsError, Scope};
+use sealq_crypto::key_store::grant::GrantOperation;
+use sealq_crypto::key_store::{Action, KeyId, KmsError};
 use sealq_crypto::{DecryptedDataKey, EncryptionContext, GeneratedDataKey, KeyService, KeyServiceError};
 
-use crate::authorize::{Authorizer, KeyFacts};
-use crate::caller::{Caller, CallerKind};
+use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 use crate::key_provider::queue_scope;
+use crate::key_rights::{Conditions, KeyRights, KeyUse};
 
 /// See the module documentation.
 pub struct EmbeddedKeys {
     control: Arc<KeyControl>,
-    authorizer: Authorizer,
+    rights: KeyRights,
     audit: KeyAudit,
     clock: Clock,
+    /// What a call through the broker adds to the condition keys.
+    conditions: Conditions,
 }
 
 impl EmbeddedKeys {
     /// Over the broker's key state.
-    pub fn new(control: Arc<KeyControl>, authorizer: Authorizer, audit: KeyAudit, clock: Clock) -> Self {
-        Self { control, authorizer, audit, clock }
+    pub fn new(control: Arc<KeyControl>, rights: KeyRights, audit: KeyAudit, clock: Clock) -> Self {
+        let conditions = rights.through_sqs();
+        Self { control, rights, audit, clock, conditions }
     }
 
     async fn generate(
@@ -39,16 +42,9 @@ impl EmbeddedKeys {
         self.control.settle_due(self.clock.now_ms()).await?;
         let scope = queue_scope(context)
             .ok_or_else(|| KmsError::Internal { reason: "the context names no queue".into() })?;
-        make_managed_key(&self.control, &self.audit, key_id, &scope, self.clock.now_ms()).await?;
+        self.control.make_managed_key(key_id, &scope, self.clock.now_ms(), |_| Ok(())).await?;
         let key = self.control.read().resolve(key_id, &scope, Action::GenerateDataKey)?;
-        self.allow(
-            caller,
-            "kms:GenerateDataKey",
-            key,
-            GrantOperation::GenerateDataKey,
-            context,
-            Some(key_id),
-        )?;
+        self.allow(caller, GrantOperation::GenerateDataKey, key, context, Some(key_id))?;
         let store = self.control.read();
         let size = DataKeySize::AES_256;
         let made = store.generate_data_key(
@@ -79,7 +75,7 @@ impl EmbeddedKeys {
         context: &EncryptionContext,
     ) -> Result<DecryptedDataKey, KmsError> {
         let key = self.control.read().key_of_blob(wrapped)?;
-        self.allow(caller, "kms:Decrypt", key, GrantOperation::Decrypt, context, None)?;
+        self.allow(caller, GrantOperation::Decrypt, key, context, None)?;
         let store = self.control.read();
         let found_arn = store.key_arn(key)?;
         if found_arn != key_arn {
@@ -93,28 +89,15 @@ impl EmbeddedKeys {
     fn allow(
         &self,
         caller: &Caller,
-        action: &str,
-        key: KeyId,
         operation: GrantOperation,
+        key: KeyId,
         context: &EncryptionContext,
-        key_id: Option<&str>,
+        named: Option<&str>,
     ) -> Result<(), KmsError> {
-        let policy = self.control.policy(key)?;
-        let (arn, account, granted) = {
-            let store = self.control.read();
-            let arns = grant_arns(caller);
-            let grantee = GrantCaller {
-                arns: &arns,
-                account: &caller.account,
-                is_account_root: caller.kind == CallerKind::Root,
-            };
-            let granted = store.grant_allows(key, &grantee, operation, context);
-            (store.key_arn(key)?, store.owner(key)?.account.clone(), granted)
-        };
-        let facts = KeyFacts { arn: &arn, account: &account, policy: &policy, granted };
-        self.authorizer
-            .key_through_sqs(caller, action, facts, context, key_id)
-            .map_err(|reason| KmsError::AccessDenied { reason })
+        let granted = self.rights.granted(caller, key, operation, context);
+        let right = format!("kms:{}", operation.name());
+        let asked = KeyUse { key, right: &right, context, granted, named, shown: None };
+        self.rights.permit(caller, &asked, &self.conditions)
     }
 }
 
@@ -156,31 +139,4 @@ impl KeyService for EmbeddedKeys {
 
 fn failure<T>(answer: &Result<T, KmsError>) -> Option<(&'static str, String)> {
     answer.as_ref().err().map(|error| (error.name(), error.to_string()))
-}
-
-/// Makes the managed key of an account and region if `key_id` names it and it is not there yet.
-///
-/// # Errors
-/// It cannot be stored.
-pub async fn make_managed_key(
-    control: &KeyControl,
-    audit: &KeyAudit,
-    key_id: &str,
-    scope: &Scope,
-    now_ms: u64,
-) -> Result<(), KmsError> {
-    if control.read().is_unmade_managed_alias(key_id, scope) {
-        control.change(|store| store.ensure_managed_key(scope, now_ms, &mut SystemEntropy)).await?;
-        audit.managed_key_made(scope, now_ms).await;
-    }
-    Ok(())
-}
-
-/// The ARNs under which a grant may name a caller.
-pub fn grant_arns(caller: &Caller) -> Vec<&str> {
-    let mut arns = vec![&*caller.arn];
-    if let CallerKind::RoleSession { role_arn, .. } = &caller.kind {
-        arns.push(role_arn);
-    }
-    arns
 }

@@ -12,6 +12,7 @@ use sealq_api::iam::{
 };
 use sealq_config::accounts::{Account, KeyStatus};
 use sealq_config::{Config, Secret};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::caller::{Caller, CallerKind};
@@ -36,6 +37,11 @@ pub enum IdentityError {
     #[error("the system gives no random bytes: {0}")]
     NoEntropy(String),
 }
+
+/// A policy names a user, role or session of a role that nobody knows.
+#[derive(Debug, Error)]
+#[error("{0} is no principal")]
+pub struct UnknownPrincipal(pub String);
 
 /// A user, a root or a service, without the request it makes.
 #[derive(Debug)]
@@ -146,7 +152,9 @@ pub struct Identities {
     principals: HashMap<String, Arc<Principal>>,
 }
 
-/// Unique ids as they are kept, by `user/<account>/<name>` or `role/<account>/<name>`.
+/// What is kept of principals: unique ids, by `user/<account>/<name>` or `role/<account>/<name>`; digests of trust
+/// policies, by `trust/<account>/<role>`; and, by that and the ARN after another `/`, the ids of those whom a trust policy
+/// named when it was written.
 pub type UniqueIds = BTreeMap<String, String>;
 
 impl Identities {
@@ -165,6 +173,11 @@ impl Identities {
         identities.add_key(root.0, root.1, true, own_root)?;
         for account in &config.account {
             identities.add_account(partition, account, ids, &mut known)?;
+        }
+        for account in &config.account {
+            for role in &account.role {
+                identities.trust(partition, &account.id, role, ids, &mut known)?;
+            }
         }
         for service in &config.service {
             let principal = Principal {
@@ -202,10 +215,40 @@ impl Identities {
         self.principals.get(arn)
     }
 
-    /// The unique id behind a user's or role's ARN.
+    /// The unique id behind a user's or role's ARN; behind a session's, that of its role.
     pub fn unique_id(&self, arn: &str) -> Option<&str> {
-        let role = || self.roles.get(arn).map(|role| &*role.unique_id);
-        self.principals.get(arn).map(|principal| &*principal.unique_id).or_else(role)
+        if let Some(principal) = self.principals.get(arn) {
+            return Some(&principal.unique_id);
+        }
+        let role = match role_of_session(arn) {
+            Some(role_arn) => self.roles.get(&role_arn),
+            None => self.roles.get(arn),
+        };
+        role.map(|role| &*role.unique_id)
+    }
+
+    /// Whether a user or role has this unique id now.
+    pub fn has_id(&self, id: &str) -> bool {
+        self.principals.values().any(|principal| *principal.unique_id == *id)
+            || self.roles.values().any(|role| *role.unique_id == *id)
+    }
+
+    /// The unique ids, by ARN, of the users, roles and sessions that a policy names.
+    ///
+    /// # Errors
+    /// It names somebody whom nobody knows.
+    pub fn ids_of(&self, policy: &Policy) -> Result<BTreeMap<String, String>, UnknownPrincipal> {
+        let mut ids = BTreeMap::new();
+        for named in policy.named_principals() {
+            match self.unique_id(named) {
+                Some(id) => {
+                    ids.insert(named.to_owned(), id.to_owned());
+                }
+                None if self.has_id(named) => {}
+                None => return Err(UnknownPrincipal(named.to_owned())),
+            }
+        }
+        Ok(ids)
     }
 
     fn add_account(
@@ -252,18 +295,53 @@ impl Identities {
         for role in &account.role {
             let arn = format!("arn:{partition}:iam::{}:role/{}", account.id, role.name);
             let unique_id = id_of("role", "AROA", &role.name)?;
-            let trust = role.trust_policy.as_deref();
-            let trust = trust.map(|text| parse(&arn, PolicyKind::Trust, text, TRUST_POLICY_CHARS_MAX));
             let role = Role {
                 account: account.id.as_str().into(),
                 unique_id,
                 name: role.name.as_str().into(),
-                trust: trust.transpose()?,
+                trust: None,
                 policies: policies(&arn, role.policy.as_deref(), ROLE_POLICY_CHARS_MAX)?,
                 boundary: boundary(&arn, &role.permissions_boundary)?,
                 arn: arn.as_str().into(),
             };
             self.roles.insert(arn, Arc::new(role));
+        }
+        Ok(())
+    }
+
+    /// Gives a role its trust policy, tied to those who had its names when its text was first seen. Who has one of them
+    /// later is somebody else.
+    fn trust(
+        &mut self,
+        partition: &str,
+        account: &str,
+        role: &sealq_config::accounts::Role,
+        ids: &UniqueIds,
+        known: &mut UniqueIds,
+    ) -> Result<(), IdentityError> {
+        let arn = format!("arn:{partition}:iam::{account}:role/{}", role.name);
+        let Some(text) = role.trust_policy.as_deref() else { return Ok(()) };
+        let mut policy = parse(&arn, PolicyKind::Trust, text, TRUST_POLICY_CHARS_MAX)?;
+        let kept = format!("trust/{account}/{}", role.name);
+        let digest = hex::encode(Sha256::digest(text));
+        let id_key = format!("role/{account}/{}", role.name);
+        let is_as_before = ids.get(&kept) == Some(&digest) && ids.get(&id_key) == known.get(&id_key);
+        let mut bound = UniqueIds::new();
+        for named in policy.named_principals() {
+            let before = ids.get(&format!("{kept}/{named}")).filter(|_| is_as_before);
+            match before.map(String::as_str).or_else(|| self.unique_id(named)) {
+                Some(id) => {
+                    bound.insert(named.to_owned(), id.to_owned());
+                }
+                None if self.has_id(named) => {}
+                None => tracing::warn!(role = arn, principal = named, "a trust policy names nobody"),
+            }
+        }
+        policy.resolve(|arn| bound.get(arn).cloned());
+        known.insert(kept.clone(), digest);
+        known.extend(bound.into_iter().map(|(named, id)| (format!("{kept}/{named}"), id)));
+        if let Some(role) = self.roles.get_mut(&arn).and_then(Arc::get_mut) {
+            role.trust = Some(Arc::new(policy));
         }
         Ok(())
     }
@@ -297,24 +375,32 @@ pub(crate) fn root_principal(partition: &str, account: &str) -> Principal {
     }
 }
 
+/// ARN of the role that the session of an ARN belongs to; `None` for the ARN of something else.
+pub fn role_of_session(arn: &str) -> Option<String> {
+    let (head, session) = arn.split_once(":assumed-role/")?;
+    let (role, _) = session.split_once('/')?;
+    Some(format!("{}:role/{role}", head.replacen(":sts:", ":iam:", 1)))
+}
+
 fn policies(owner: &str, text: Option<&str>, chars_max: usize) -> Result<Arc<[Arc<Policy>]>, IdentityError> {
     let policy = text.map(|text| parse(owner, PolicyKind::Identity, text, chars_max)).transpose()?;
-    Ok(policy.into_iter().collect())
+    Ok(policy.into_iter().map(Arc::new).collect())
 }
 
 fn boundary(owner: &str, text: &str) -> Result<Option<Arc<Policy>>, IdentityError> {
     let given = Some(text).filter(|text| !text.is_empty());
-    given.map(|text| parse(owner, PolicyKind::Boundary, text, MANAGED_POLICY_CHARS_MAX)).transpose()
+    let policy = given.map(|text| parse(owner, PolicyKind::Boundary, text, MANAGED_POLICY_CHARS_MAX));
+    Ok(policy.transpose()?.map(Arc::new))
 }
 
 /// `chars_max`: white space not counted.
-fn parse(owner: &str, kind: PolicyKind, text: &str, chars_max: usize) -> Result<Arc<Policy>, IdentityError> {
+fn parse(owner: &str, kind: PolicyKind, text: &str, chars_max: usize) -> Result<Policy, IdentityError> {
     let refused = |reason| IdentityError::Policy { owner: owner.to_owned(), kind: policy_name(kind), reason };
     let chars = policy_chars(text);
     if chars > chars_max {
         return Err(refused(format!("it has {chars} characters, at most {chars_max} are allowed")));
     }
-    Policy::parse(text, kind).map(Arc::new).map_err(|error| refused(error.to_string()))
+    Policy::parse(text, kind).map_err(|error| refused(error.to_string()))
 }
 
 fn policy_name(kind: PolicyKind) -> &'static str {
@@ -332,4 +418,111 @@ fn new_unique_id(prefix: &str) -> Result<String, IdentityError> {
     getrandom::fill(&mut bytes).map_err(|error| IdentityError::NoEntropy(error.to_string()))?;
     let letters = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     Ok(prefix.chars().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use sealq_api::iam::{ConditionKeys, ConditionValue, Principal as Asking, Request};
+
+    use super::*;
+
+    const ANN: &str = "arn:aws:iam::000000000000:user/ann";
+    const WORKER: &str = "arn:aws:iam::000000000000:role/worker";
+
+    struct NoKeys;
+
+    impl ConditionKeys for NoKeys {
+        fn get(&self, _: &str) -> Option<ConditionValue<'_>> {
+            None
+        }
+    }
+
+    fn build(users: &[&str], roles: &[&str], trusted: &str, ids: &mut UniqueIds) -> Identities {
+        let mut text = String::from("[[account]]\nid = \"000000000000\"\n");
+        for user in users {
+            text += &format!("[[account.user]]\nname = \"{user}\"\n");
+        }
+        for role in roles {
+            text += &format!(
+                r#"
+                [[account.role]]
+                name = "{role}"
+                trust_policy = '{{"Statement":{{"Effect":"Allow","Principal":{{"AWS":{trusted}}},"Action":"sts:AssumeRole"}}}}'
+                "#
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sealq.toml");
+        std::fs::write(&file, text).unwrap();
+        let loaded = Config::load(Some(&file), std::iter::empty(), sealq_config::Overrides::default());
+        Identities::build(&loaded.unwrap().config, ("AKIA", Secret::default()), ids).unwrap()
+    }
+
+    fn trusts(identities: &Identities, arn: &str) -> bool {
+        let principal = Asking {
+            arn,
+            role_arn: None,
+            account: "000000000000",
+            unique_id: identities.unique_id(arn).unwrap(),
+            is_service: false,
+            is_anonymous: false,
+        };
+        let request = Request { principal, action: "sts:AssumeRole", resource: WORKER, keys: &NoKeys };
+        identities.role(WORKER).unwrap().trust.as_ref().unwrap().evaluate(&request).allow().is_some()
+    }
+
+    #[test]
+    fn auth_22_a_trust_policy_keeps_to_whom_it_named_when_it_was_written() {
+        let mut ids = UniqueIds::new();
+        let trusted = format!("\"{ANN}\"");
+        assert!(trusts(&build(&["ann"], &["worker"], &trusted, &mut ids), ANN));
+        assert!(trusts(&build(&["ann", "bob"], &["worker"], &trusted, &mut ids), ANN));
+        build(&["bob"], &["worker"], &trusted, &mut ids);
+        assert!(!trusts(&build(&["ann"], &["worker"], &trusted, &mut ids), ANN), "a namesake");
+        let written_anew = format!("[\"{ANN}\"]");
+        assert!(trusts(&build(&["ann"], &["worker"], &written_anew, &mut ids), ANN));
+    }
+
+    #[test]
+    fn auth_22_a_role_made_anew_trusts_whom_its_policy_names_now() {
+        let mut ids = UniqueIds::new();
+        let trusted = format!("\"{ANN}\"");
+        build(&["ann"], &["worker"], &trusted, &mut ids);
+        build(&[], &[], &trusted, &mut ids);
+        assert!(trusts(&build(&["ann"], &["worker"], &trusted, &mut ids), ANN));
+    }
+
+    #[test]
+    fn a_trust_policy_may_name_somebody_who_comes_later() {
+        let mut ids = UniqueIds::new();
+        let trusted = format!("\"{ANN}\"");
+        build(&[], &["worker"], &trusted, &mut ids);
+        assert!(trusts(&build(&["ann"], &["worker"], &trusted, &mut ids), ANN));
+        build(&[], &["worker"], &trusted, &mut ids);
+        assert!(!trusts(&build(&["ann"], &["worker"], &trusted, &mut ids), ANN));
+    }
+
+    #[test]
+    fn policies_name_users_roles_and_sessions_that_there_are() {
+        let identities = build(&["ann"], &["worker"], "\"000000000000\"", &mut UniqueIds::new());
+        let worker = identities.unique_id(WORKER).unwrap().to_owned();
+        let ids = |named: &str| {
+            let text = format!(
+                r#"{{"Statement":{{"Effect":"Allow","Principal":{{"AWS":"{named}"}},"Action":"kms:*","Resource":"*"}}}}"#
+            );
+            identities.ids_of(&Policy::parse(&text, PolicyKind::Key).unwrap()).map_err(|unknown| unknown.0)
+        };
+        let session = "arn:aws:sts::000000000000:assumed-role/worker/s";
+        assert_eq!(ids(session).unwrap()[session], worker);
+        assert_eq!(ids(WORKER).unwrap()[WORKER], worker);
+        assert_eq!(ids(&worker), Ok(BTreeMap::new()));
+        for account in ["000000000000", "arn:aws:iam::999999999999:root", "*"] {
+            assert_eq!(ids(account), Ok(BTreeMap::new()), "{account}");
+        }
+        for unknown in
+            ["arn:aws:iam::000000000000:user/eve", "AIDAGONE", "arn:aws:sts::000000000000:assumed-role/x/s"]
+        {
+            assert_eq!(ids(unknown), Err(unknown.to_owned()));
+        }
+    }
 }

@@ -1,293 +1,217 @@
-//! The key service's API: from a typed request to its reply.
+//! The key service's API: from a request to its reply.
 //!
-//! The order is the contract's: the key is found, the caller is allowed, then usage and state are looked at. Every call,
-//! refused ones too, leaves an audit record.
+//! The order is the contract's: the shape, then the key is found, the caller is allowed, then usage and state are looked
+//! at. Every call of a known action, refused ones too, leaves an audit record.
 
-pub(crate) mod condition_keys;
+mod aliases;
+mod cryptography;
 mod grants;
 mod imports;
 mod keys;
 mod new_key;
+mod policies;
+mod rotation;
+mod tags;
 
 use std::sync::Arc;
 
-use sealq_api::kms::{KmsErrorName, KmsErrorReply, KmsRequest, ListPage, Pairs, ReplyBody};
+use sealq_api::kms::{
+    KmsCall, KmsErrorName, KmsErrorReply, KmsRequest, ListPage, Named, Pairs, ReplyBody, reply_elements,
+};
 use sealq_crypto::EncryptionContext;
-use sealq_crypto::entropy::SystemEntropy;
-use sealq_crypto::key_store::cryptography::DataKeySize;
-use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
-use sealq_crypto::key_store::{Action, KeyId, KeyStore, KmsError, Page, PageLimits, Scope};
-use serde_json::{Value, json};
+use sealq_crypto::key_store::grant::{GrantOperation, check_grant_token};
+use sealq_crypto::key_store::{Action, KeyId, KmsError, Page, PageLimits, Scope};
+use serde_json::Value;
 
-use crate::authorize::{Authorizer, KeyFacts, RequestKeys};
+use crate::authenticate::Authenticator;
 use crate::caller::{Caller, CallerKind};
 use crate::clock::Clock;
-use crate::embedded_keys::grant_arns;
-use crate::key_audit::KeyAudit;
+use crate::key_audit::{Called, KeyAudit};
 use crate::key_control::KeyControl;
+use crate::key_rights::{Conditions, KeyRights, KeyUse, of_request};
+use crate::queues::Queues;
 
 /// Serves KMS.
 pub struct KmsApi {
-    control: Arc<KeyControl>,
-    authorizer: Authorizer,
-    audit: KeyAudit,
-    clock: Clock,
-    region: String,
-    partition: String,
+    /// The keys.
+    pub control: Arc<KeyControl>,
+    /// Who may do what with them.
+    pub rights: KeyRights,
+    /// Whom policies and grants may name.
+    pub principals: Arc<Authenticator>,
+    /// Who uses keys.
+    pub queues: Arc<Queues>,
+    /// Records of calls.
+    pub audit: KeyAudit,
+    /// Time.
+    pub clock: Clock,
+    /// Region of this broker.
+    pub region: String,
+    /// Partition of its ARNs.
+    pub partition: String,
 }
 
-/// What an action found out, for its audit record.
-#[derive(Default)]
-struct Subject {
-    key_arn: Option<String>,
-    parameters: Value,
+/// One call under way.
+struct Call<'a> {
+    caller: &'a Caller,
+    /// The action as policies name it.
+    right: &'static str,
+    /// Where keys without an account are looked for.
+    scope: Scope,
+    now_ms: u64,
+    /// What the request adds to the condition keys.
+    conditions: Conditions,
+    /// ARNs of the keys it turned out to be about, for its record.
+    keys: &'a mut Vec<String>,
 }
 
 type Reply = Result<ReplyBody, KmsError>;
 
 impl KmsApi {
-    /// Over the broker's key state.
-    pub fn new(
-        control: Arc<KeyControl>,
-        authorizer: Authorizer,
-        audit: KeyAudit,
-        clock: Clock,
-        region: String,
-        partition: String,
-    ) -> Self {
-        Self { control, authorizer, audit, clock, region, partition }
-    }
-
     /// Answers a request of a signed caller: the body of the reply.
     ///
     /// # Errors
     /// The error to answer with.
-    pub async fn answer(&self, request: KmsRequest, caller: &Caller) -> Result<Vec<u8>, KmsErrorReply> {
-        let action = request.action();
-        if let Err(error) = self.control.settle_due(self.clock.now_ms()).await {
-            return Err(error_reply(&error));
-        }
-        let mut subject = Subject::default();
-        let replied = self.carry_out(request, caller, &mut subject).await;
-        let written = self
-            .audit
-            .called(caller, action, subject.key_arn.as_deref(), subject.parameters, replied.as_ref().err())
-            .await;
-        let replied = match written {
-            Ok(()) => replied,
-            Err(reason) => Err(KmsError::Internal { reason }),
+    pub async fn answer(&self, target: &str, body: &[u8], caller: &Caller) -> Result<Vec<u8>, KmsErrorReply> {
+        let action = Named::of_target(target);
+        let parsed = KmsCall::parse(action, body);
+        let Some((name, is_read_only)) = action.name() else {
+            return parsed.map(|_| Vec::new());
         };
-        replied.map(ReplyBody::finish).map_err(|error| error_reply(&error))
-    }
-
-    async fn carry_out(&self, request: KmsRequest, caller: &Caller, subject: &mut Subject) -> Reply {
-        match request {
-            KmsRequest::Encrypt(request) => {
-                let context = context_of(request.context);
-                let key = self.key(&request.key_id, Action::Encrypt, caller, &context, subject).await?;
-                let store = self.control.read();
-                let made =
-                    store.encrypt(key, &request.plaintext, &context, request.dry_run, &mut SystemEntropy)?;
-                Ok(ReplyBody::new()
-                    .blob("CiphertextBlob", &made.ciphertext_blob)
-                    .text("KeyId", &made.key_arn)
-                    .text("EncryptionAlgorithm", "SYMMETRIC_DEFAULT"))
+        let (mut keys, mut parameters) = (Vec::new(), Value::Null);
+        let replied = match parsed {
+            Ok(call) => {
+                parameters = call.parameters;
+                let served = self.serve(call.request, &call.grant_tokens, caller, &mut keys).await;
+                served.map(ReplyBody::finish).map_err(|error| error_reply(&error))
             }
-            KmsRequest::Decrypt(request) => {
-                let context = context_of(request.context);
-                let expected = self.expected(request.key_id.as_deref(), caller)?;
-                let key = self.control.read().key_of_blob(&request.ciphertext_blob)?;
-                self.permit(key, Action::Decrypt, caller, &context, subject)?;
-                let store = self.control.read();
-                let opened = store.decrypt(&request.ciphertext_blob, expected, &context, request.dry_run)?;
-                Ok(ReplyBody::new()
-                    .blob("Plaintext", &opened.plaintext)
-                    .text("KeyId", &opened.key_arn)
-                    .text("EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-                    .text("KeyMaterialId", &opened.key_material_id))
-            }
-            KmsRequest::ReEncrypt(request) => self.re_encrypt(request, caller, subject),
-            KmsRequest::GenerateDataKey(request) => {
-                self.data_key(request, Action::GenerateDataKey, caller, subject).await
-            }
-            KmsRequest::GenerateDataKeyWithoutPlaintext(request) => {
-                self.data_key(request, Action::GenerateDataKeyWithoutPlaintext, caller, subject).await
-            }
-            KmsRequest::GenerateRandom(count) => {
-                self.permit_service(caller, "kms:GenerateRandom")?;
-                let bytes = KeyStore::generate_random(Some(count), &mut SystemEntropy)?;
-                Ok(ReplyBody::new().blob("Plaintext", &bytes))
-            }
-            KmsRequest::CreateGrant(request) => self.create_grant(request, caller, subject).await,
-            KmsRequest::ListGrants(request) => self.list_grants(&request, caller, subject),
-            KmsRequest::ListRetirableGrants(request) => self.list_retirable_grants(&request, caller),
-            KmsRequest::RetireGrant(request) => self.retire_grant(request, caller, subject).await,
-            KmsRequest::RevokeGrant(request) => self.revoke_grant(request, caller, subject).await,
-            request => self.manage(request, caller, subject).await,
+            Err(refusal) => Err(refusal),
+        };
+        let response = match &replied {
+            Ok(body) if !is_read_only => reply_elements(body),
+            _ => Value::Null,
+        };
+        let error = replied.as_ref().err();
+        let call = Called { name, is_read_only, keys: &keys, parameters, response, error };
+        match self.audit.called(caller, call).await {
+            Ok(()) => replied,
+            Err(reason) => Err(error_reply(&KmsError::Internal { reason })),
         }
     }
 
-    fn re_encrypt(
+    async fn serve(
         &self,
-        request: sealq_api::kms::ReEncrypt,
+        request: KmsRequest,
+        grant_tokens: &[String],
         caller: &Caller,
-        subject: &mut Subject,
+        keys: &mut Vec<String>,
     ) -> Reply {
-        let (from, to) = (context_of(request.source_context), context_of(request.destination_context));
-        let expected = self.expected(request.source_key_id.as_deref(), caller)?;
-        let source = self.control.read().key_of_blob(&request.ciphertext_blob)?;
-        let scope = self.scope(caller);
-        let target = self.control.read().resolve(&request.destination_key_id, &scope, Action::ReEncrypt)?;
-        self.permit_as(
-            source,
-            "kms:ReEncryptFrom",
-            Some(GrantOperation::ReEncryptFrom),
+        let now_ms = self.clock.now_ms();
+        self.control.settle_due(now_ms).await?;
+        grant_tokens.iter().try_for_each(|token| check_grant_token(token))?;
+        let mut call = Call {
             caller,
-            &from,
-            subject,
-        )?;
-        self.permit_as(target, "kms:ReEncryptTo", Some(GrantOperation::ReEncryptTo), caller, &to, subject)?;
-        let made = self.control.read().re_encrypt(
-            (&request.ciphertext_blob, expected, &from),
-            (target, &to),
-            request.dry_run,
-            &mut SystemEntropy,
-        )?;
-        Ok(ReplyBody::new()
-            .blob("CiphertextBlob", &made.encrypted.ciphertext_blob)
-            .text("KeyId", &made.encrypted.key_arn)
-            .text("SourceKeyId", &made.source_key_arn)
-            .text("SourceEncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-            .text("DestinationEncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-            .text("SourceKeyMaterialId", &made.source_key_material_id)
-            .text("DestinationKeyMaterialId", &made.encrypted.key_material_id))
+            right: request.action().iam_action(),
+            scope: self.scope(caller),
+            now_ms,
+            conditions: of_request(&request),
+            keys,
+        };
+        self.carry_out(request, &mut call).await
     }
 
-    async fn data_key(
-        &self,
-        request: sealq_api::kms::GenerateDataKey,
-        action: Action,
-        caller: &Caller,
-        subject: &mut Subject,
-    ) -> Reply {
-        let size = DataKeySize::new(request.key_spec.as_deref(), request.number_of_bytes)?;
-        let context = context_of(request.context);
-        let key = self.key(&request.key_id, action, caller, &context, subject).await?;
-        let store = self.control.read();
-        let made =
-            store.generate_data_key(key, action, size, &context, request.dry_run, &mut SystemEntropy)?;
-        let mut body = ReplyBody::new();
-        if action == Action::GenerateDataKey {
-            body = body.blob("Plaintext", &made.plaintext);
+    async fn carry_out(&self, request: KmsRequest, call: &mut Call<'_>) -> Reply {
+        use KmsRequest as R;
+        match request {
+            R::CancelKeyDeletion(on) => self.cancel_key_deletion(&on.key_id, call).await,
+            R::CreateAlias(request) => self.create_alias(&request, call).await,
+            R::CreateGrant(request) => self.create_grant(request, call).await,
+            R::CreateKey(request) => self.create_key(request, call).await,
+            R::Decrypt(request) => self.decrypt(&request, call),
+            R::DeleteAlias(request) => self.delete_alias(&request.alias_name, call).await,
+            R::DeleteImportedKeyMaterial(request) => self.delete_imported_key_material(&request, call).await,
+            R::DescribeKey(on) => self.describe_key(&on.key_id, call).await,
+            R::DisableKey(on) => self.disable_key(&on.key_id, call).await,
+            R::DisableKeyRotation(on) => self.disable_key_rotation(&on.key_id, call).await,
+            R::EnableKey(on) => self.enable_key(&on.key_id, call).await,
+            R::EnableKeyRotation(request) => self.enable_key_rotation(&request, call).await,
+            R::Encrypt(request) => self.encrypt(&request, call),
+            R::GenerateDataKey(request) => self.data_key(&request, Action::GenerateDataKey, call),
+            R::GenerateDataKeyWithoutPlaintext(request) => {
+                self.data_key(&request, Action::GenerateDataKeyWithoutPlaintext, call)
+            }
+            R::GenerateRandom(count) => self.generate_random(count, call),
+            R::GetKeyPolicy(request) => self.get_key_policy(&request, call),
+            R::GetKeyRotationStatus(on) => self.get_key_rotation_status(&on.key_id, call),
+            R::GetParametersForImport(request) => self.get_parameters_for_import(&request, call).await,
+            R::ImportKeyMaterial(request) => self.import_key_material(&request, call).await,
+            R::ListAliases(request) => self.list_aliases(&request, call),
+            R::ListGrants(request) => self.list_grants(&request, call),
+            R::ListKeyPolicies(request) => self.list_key_policies(&request, call),
+            R::ListKeyRotations(request) => self.list_key_rotations(&request, call),
+            R::ListKeys(request) => self.list_keys(&request, call),
+            R::ListResourceTags(request) => self.list_resource_tags(&request, call),
+            R::ListRetirableGrants(request) => self.list_retirable_grants(&request, call),
+            R::PutKeyPolicy(request) => self.put_key_policy(&request, call).await,
+            R::ReEncrypt(request) => self.re_encrypt(&request, call),
+            R::RetireGrant(request) => self.retire_grant(&request, call).await,
+            R::RevokeGrant(request) => self.revoke_grant(&request, call).await,
+            R::RotateKeyOnDemand(on) => self.rotate_key_on_demand(&on.key_id, call).await,
+            R::ScheduleKeyDeletion(request) => self.schedule_key_deletion(&request, call).await,
+            R::TagResource(request) => self.tag_resource(&request, call).await,
+            R::UntagResource(request) => self.untag_resource(&request, call).await,
+            R::UpdateAlias(request) => self.update_alias(&request, call).await,
+            R::UpdateKeyDescription(request) => self.update_key_description(&request, call).await,
         }
-        Ok(body
-            .blob("CiphertextBlob", &made.encrypted.ciphertext_blob)
-            .text("KeyId", &made.encrypted.key_arn)
-            .text("KeyMaterialId", &made.encrypted.key_material_id))
     }
 
     /// The key that a request names, if the caller may do the action on it.
-    async fn key(
-        &self,
-        identifier: &str,
-        action: Action,
-        caller: &Caller,
-        context: &EncryptionContext,
-        subject: &mut Subject,
-    ) -> Result<KeyId, KmsError> {
-        subject.parameters = json!({ "keyId": identifier });
-        let resolved = self.control.read().resolve(identifier, &self.scope(caller), action);
-        let key = match resolved {
-            // Whether another account has such a key is not told.
-            Err(KmsError::KeyNotFound { .. }) if names_other_account(identifier, caller) => {
-                return Err(KmsError::AccessDenied {
-                    reason: format!(
-                        "User: {} is not authorized to perform: kms:{} on resource: {identifier} because no \
-                         resource-based policy allows the kms:{} action",
-                        caller.arn,
-                        action.name(),
-                        action.name()
-                    ),
-                });
-            }
-            resolved => resolved?,
-        };
-        self.permit(key, action, caller, context, subject)?;
+    fn key(&self, named: &str, action: Action, call: &mut Call<'_>) -> Result<KeyId, KmsError> {
+        let key = self.find(named, action, call.right, call)?;
+        self.permit(key, Some(named), call.right, &EncryptionContext::new(), call)?;
         Ok(key)
     }
 
+    /// The key that a request names. Of another account's the caller learns nothing without a right on it.
+    fn find(&self, named: &str, action: Action, right: &str, call: &Call<'_>) -> Result<KeyId, KmsError> {
+        match self.control.read().resolve(named, &call.scope, action) {
+            Err(KmsError::KeyNotFound { .. } | KmsError::AliasNotFound { .. })
+                if is_foreign(named, call.caller) =>
+            {
+                Err(self.rights.refusal_of_unknown(call.caller, right, named, &call.conditions))
+            }
+            found => found,
+        }
+    }
+
+    /// Whether the caller has a right on a key, by policies or by a grant.
     fn permit(
         &self,
         key: KeyId,
-        action: Action,
-        caller: &Caller,
+        named: Option<&str>,
+        right: &str,
         context: &EncryptionContext,
-        subject: &mut Subject,
+        call: &mut Call<'_>,
     ) -> Result<(), KmsError> {
-        let operation = GrantOperation::from_name(action.name());
-        self.permit_as(key, &format!("kms:{}", action.name()), operation, caller, context, subject)
+        let operation = right.strip_prefix("kms:").and_then(GrantOperation::from_name);
+        let granted =
+            operation.and_then(|operation| self.rights.granted(call.caller, key, operation, context));
+        // The key behind another account's alias is not told to those who may not use it.
+        let shown = named.filter(|named| is_foreign(named, call.caller));
+        self.decide(&KeyUse { key, right, context, granted, named, shown }, call)
     }
 
-    fn permit_as(
-        &self,
-        key: KeyId,
-        action: &str,
-        operation: Option<GrantOperation>,
-        caller: &Caller,
-        context: &EncryptionContext,
-        subject: &mut Subject,
-    ) -> Result<(), KmsError> {
-        let arns = grant_arns(caller);
-        let granted = operation.is_some_and(|operation| {
-            self.control.read().grant_allows(key, &grantee(caller, &arns), operation, context)
-        });
-        let mut keys = self.authorizer.keys(caller);
-        self.decide(key, action, caller, context, granted, &mut keys, subject)
-    }
-
-    /// The decision, with the condition keys of the key and the context added to the request's.
-    #[expect(clippy::too_many_arguments, reason = "each is one thing that a decision depends on")]
-    fn decide(
-        &self,
-        key: KeyId,
-        action: &str,
-        caller: &Caller,
-        context: &EncryptionContext,
-        granted: bool,
-        keys: &mut RequestKeys<'_>,
-        subject: &mut Subject,
-    ) -> Result<(), KmsError> {
-        let policy = self.control.policy(key)?;
-        let (arn, account) = {
-            let store = self.control.read();
-            condition_keys::add_key(keys, &store, key)?;
-            (store.key_arn(key)?, store.owner(key)?.account.clone())
-        };
-        subject.key_arn = Some(arn.clone());
-        if let Some(named) = subject.parameters.get("keyId").and_then(Value::as_str) {
-            condition_keys::add_request_alias(keys, named);
+    fn decide(&self, asked: &KeyUse<'_>, call: &mut Call<'_>) -> Result<(), KmsError> {
+        let arn = self.control.read().key_arn(asked.key)?;
+        if !call.keys.contains(&arn) {
+            call.keys.push(arn);
         }
-        keys.add_context(context);
-        if !context.is_empty()
-            && let Value::Object(parameters) = &mut subject.parameters
-        {
-            let pairs: serde_json::Map<String, Value> =
-                context.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
-            parameters.insert("encryptionContext".into(), Value::Object(pairs));
-        }
-        let facts = KeyFacts { arn: &arn, account: &account, policy: &policy, granted };
-        self.authorizer.key(caller, action, facts, keys).map_err(|reason| KmsError::AccessDenied { reason })
+        self.rights.permit(call.caller, asked, &call.conditions)
     }
 
-    fn permit_service(&self, caller: &Caller, action: &str) -> Result<(), KmsError> {
-        self.authorizer.key_service(caller, action, "*").map_err(|reason| KmsError::AccessDenied { reason })
-    }
-
-    /// The key that a Decrypt or ReEncrypt request expects.
-    fn expected(&self, identifier: Option<&str>, caller: &Caller) -> Result<Option<KeyId>, KmsError> {
-        let resolve =
-            |identifier| self.control.read().resolve(identifier, &self.scope(caller), Action::Decrypt);
-        identifier.map(resolve).transpose()
+    /// A right that no key policy speaks of.
+    fn permit_service(&self, right: &str, call: &Call<'_>) -> Result<(), KmsError> {
+        self.rights.permit_service(call.caller, right, "*", &call.conditions)
     }
 
     /// Keys named without an account are the caller's.
@@ -300,24 +224,17 @@ impl KmsApi {
     }
 }
 
-fn grantee<'a>(caller: &'a Caller, arns: &'a [&'a str]) -> GrantCaller<'a> {
-    GrantCaller { arns, account: &caller.account, is_account_root: caller.kind == CallerKind::Root }
-}
-
-fn names_other_account(identifier: &str, caller: &Caller) -> bool {
-    identifier.split(':').nth(4).is_some_and(|account| !account.is_empty() && *account != *caller.account)
+/// Whether a name of a key says that it is another account's.
+fn is_foreign(named: &str, caller: &Caller) -> bool {
+    named.split(':').nth(4).is_some_and(|account| *account != *caller.account)
 }
 
 fn page_of(limits: PageLimits, page: &ListPage) -> Result<Page, KmsError> {
     Page::new(limits, page.limit, page.marker.as_deref())
 }
 
-fn context_of(pairs: Pairs) -> EncryptionContext {
-    let mut context = EncryptionContext::new();
-    for (name, value) in pairs {
-        context.insert(name, value);
-    }
-    context
+fn context_of(pairs: &Pairs) -> EncryptionContext {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 fn nested(body: ReplyBody, member: &str, value: &impl serde::Serialize) -> Reply {

@@ -27,6 +27,7 @@ pub mod key_control;
 #[cfg(feature = "kms-network")]
 pub mod key_endpoint;
 pub mod key_provider;
+pub mod key_rights;
 pub mod kms;
 pub mod listener;
 pub mod logging;

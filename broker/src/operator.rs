@@ -17,9 +17,7 @@ use sealq_crypto::key_store::{KmsError, Scope};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::control::{Answer, Order};
-use crate::embedded_keys::make_managed_key;
 use crate::identity::root_principal;
-use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 use crate::root_rotation::RootRotation;
 use crate::service::Broker;
@@ -33,8 +31,6 @@ pub struct Operator {
     pub broker: Arc<Broker>,
     /// The embedded key service.
     pub keys: Arc<KeyControl>,
-    /// Its audit records.
-    pub key_audit: KeyAudit,
     /// Time.
     pub clock: Clock,
     /// Region, account, partition.
@@ -94,7 +90,7 @@ impl Operator {
         let Identity { region, partition, .. } = &self.identity;
         let scope =
             Scope { partition: partition.clone(), account: account.to_owned(), region: region.clone() };
-        make_managed_key(&self.keys, &self.key_audit, key, &scope, self.clock.now_ms()).await
+        self.keys.make_managed_key(key, &scope, self.clock.now_ms(), |_| Ok(())).await
     }
 
     fn root_of(&self, account: &str) -> Caller {

@@ -390,14 +390,7 @@ impl Queues {
             || ErrorReply::new(ErrorCode::InvalidAttributeValue, "Invalid value for the parameter Policy.");
         let Some(text) = policy else { return Ok(BTreeMap::new()) };
         let policy = Policy::parse(text, PolicyKind::Queue).map_err(|_| refused())?;
-        let identities = self.principals.identities();
-        let named = policy.named_arns().filter(|arn| !arn.contains(":assumed-role/"));
-        named
-            .map(|arn| {
-                let id = identities.unique_id(arn).ok_or_else(refused)?;
-                Ok((arn.to_owned(), id.to_owned()))
-            })
-            .collect()
+        self.principals.identities().ids_of(&policy).map_err(|_| refused())
     }
 
     fn check_redrive(&self, queue: &Queue, changes: &AttributeChanges) -> Result<(), ErrorReply> {

@@ -62,7 +62,7 @@ impl RemoteKeys {
             RemoteKeyService::OpenBao(keys) => {
                 let (made, key_made) = keys.generate(key_id, &scope, context).await?;
                 if key_made {
-                    self.audit.managed_key_made(&scope, self.clock.now_ms()).await;
+                    self.audit.managed_key_made(&scope, &made.key_arn, self.clock.now_ms()).await;
                 }
                 made
             }
@@ -116,7 +116,7 @@ impl RemoteKeys {
             let message = format!("the policy that stands for the key service's is damaged: {error}");
             KeyServiceError::Inconsistent { message }
         })?;
-        let facts = KeyFacts { arn, account: &scope.account, policy: &policy, granted: false };
+        let facts = KeyFacts { arn, shown: arn, account: &scope.account, policy: &policy, granted: None };
         self.authorizer
             .key_through_sqs(caller, action, facts, context, key_id)
             .map_err(|message| KeyServiceError::Refused { kind: Refusal::AccessDenied, message })

@@ -178,6 +178,7 @@ mod tests {
     use crate::engine::Engine;
     use crate::first_start::root_key_file::RootKeys;
     use crate::first_start::secret_file;
+    use crate::key_audit::KeyAudit;
     use crate::shard::Shard;
 
     struct Bench {
@@ -214,9 +215,10 @@ mod tests {
             };
             let engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
             let shard = Shard::start(log, engine, Clock::system()).unwrap();
-            let keys = Arc::new(KeyControl::new(loaded.store, shard.handle()));
-            keys.mutate(|_| Ok(loaded.pending)).await.unwrap();
             let audit = AuditLog::open(&self.config.audit_file(), 1 << 20).unwrap();
+            let records = KeyAudit::new(audit.clone(), Clock::system(), "us-east-1".into(), 1);
+            let keys = Arc::new(KeyControl::new(loaded.store, shard.handle(), records));
+            keys.mutate(|_| Ok(loaded.pending)).await.unwrap();
             let rotation = RootRotation::new(&self.config, keys, self.file(), audit, Clock::system());
             rotation.settle(previous.as_ref()).await.unwrap();
             (rotation, shard)

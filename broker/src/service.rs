@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use parking_lot::RwLock;
 use sealq_api::error::{ErrorCode, ErrorReply};
-use sealq_api::kms::{KmsErrorName, KmsErrorReply, KmsRequest, Named};
+use sealq_api::kms::{KmsErrorName, KmsErrorReply, Named, TARGET_PREFIX};
 use sealq_api::sigv4::{ServiceFamily, SigV4Failure};
 use sealq_api::sqs::queue_url::locate_queue;
 use sealq_api::sqs::{Protocol, WireRequest, find_action, parse};
@@ -28,7 +28,6 @@ use crate::queues::is_encrypted;
 use crate::sqs::{Context, SqsService};
 use crate::sts::StsService;
 
-const KMS_TARGET: &str = "TrentService.";
 /// Label of what has no name of its own.
 const UNKNOWN: &str = "unknown";
 
@@ -98,7 +97,7 @@ impl Service for Broker {
 impl Broker {
     async fn answer(&self, inbound: &Inbound, request_id: &Arc<str>) -> Answer {
         let target = header(&inbound.headers, "x-amz-target");
-        if let Some(target) = target.filter(|target| target.starts_with(KMS_TARGET)) {
+        if let Some(target) = target.filter(|target| target.starts_with(TARGET_PREFIX)) {
             return self.answer_kms(target, inbound, request_id).await;
         }
         let protocol = Protocol::detect(target, header(&inbound.headers, "content-type"));
@@ -200,10 +199,7 @@ impl Broker {
     }
 
     async fn answer_kms(&self, target: &str, inbound: &Inbound, request_id: &Arc<str>) -> Answer {
-        let name = match Named::of(target.strip_prefix(KMS_TARGET).unwrap_or("")) {
-            Named::Served(action) => action.name(),
-            Named::Unserved(_) | Named::Unknown => UNKNOWN,
-        };
+        let name = Named::of_target(target).name().map_or(UNKNOWN, |(name, _)| name);
         let replied = self.kms_reply(target, inbound, request_id).await;
         let (response, code) = match replied {
             Ok(body) => (reply(StatusCode::OK, sealq_api::kms::CONTENT_TYPE, body), "200"),
@@ -250,7 +246,7 @@ impl Broker {
                 "The keys of this broker are kept by another key service (kms.provider): ask that one.",
             ));
         };
-        kms.answer(KmsRequest::parse(target, &inbound.body)?, &caller).await
+        kms.answer(target, &inbound.body, &caller).await
     }
 
     fn answer_sts(&self, inbound: &Inbound, request_id: &Arc<str>) -> Answer {

@@ -1,6 +1,7 @@
 //! The state of the embedded key service: keys, aliases, grants, and the cryptography done with them.
 //!
-//! Pure and synchronous: no files, no sockets, no queues, no authorization; time and randomness are passed in. Every
+//! Pure and synchronous: no files, no sockets, no queues, no authorization; time and randomness are passed in. Shapes of
+//! requests (lengths, ranges, names) are checked where they are read, not here. Every
 //! change is made in two steps. `prepare_…` checks it and gives a [`Mutation`]; the caller makes its catalog entries
 //! durable, then calls [`KeyStore::commit`]. Between the two no other mutation may be prepared: the caller serializes.
 //!
@@ -22,7 +23,6 @@ pub mod page;
 pub mod policy;
 pub mod rotation;
 pub mod service_secret;
-pub mod shape;
 pub mod sweep;
 pub mod tag;
 

@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 import daemon
+import key_policy
 import wire
 
 ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -150,6 +151,30 @@ def queue(sqs, queue_name):
 def key(kms):
     """A customer managed key, its metadata."""
     return kms.create_key(Description="made by a test")["KeyMetadata"]
+
+
+@pytest.fixture
+def key_with(kms):
+    """key_with(statements ...): a key that its root may manage and that the statements open to others."""
+
+    def make(*statements, **settings):
+        return kms.create_key(Policy=key_policy.document(key_policy.OWNED, *statements), **settings)["KeyMetadata"]
+
+    return make
+
+
+@pytest.fixture
+def target(broker):
+    """target(action, body): a signed request of root with this body, whatever it is."""
+
+    def call(action, body):
+        caller = wire.Caller(broker, service="kms")
+        headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"TrentService.{action}"}
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = caller.signed_headers("POST", "/", [], headers, body)
+        return wire.exchange(broker, "POST", "/", headers, body)
+
+    return call
 
 
 def name_of(url):

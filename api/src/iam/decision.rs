@@ -262,13 +262,13 @@ pub fn decide_identity<'p>(request: &Request<'_>, caller: &IdentityPolicies<'p>)
     }
 }
 
-/// Rules 5.2: a key of `owner_account`. `granted`: a grant for the principal covers the operation.
+/// Rules 5.2: a key of `owner_account`. `granted`: a grant covers the operation, and names the principal so.
 pub fn decide_key<'p>(
     request: &Request<'_>,
     caller: &IdentityPolicies<'p>,
     key_policy: &'p Policy,
     owner_account: &str,
-    granted: bool,
+    granted: Option<Named>,
 ) -> Decision<'p> {
     decide_by_resource(request, caller, (key_policy, PolicySource::Key), owner_account, granted)
 }
@@ -280,7 +280,7 @@ pub fn decide_role<'p>(
     trust: &'p Policy,
     owner_account: &str,
 ) -> Decision<'p> {
-    decide_by_resource(request, caller, (trust, PolicySource::Trust), owner_account, false)
+    decide_by_resource(request, caller, (trust, PolicySource::Trust), owner_account, None)
 }
 
 /// Where nothing goes without the resource's own policy: identity policies count only if it names the account.
@@ -289,7 +289,7 @@ fn decide_by_resource<'p>(
     caller: &IdentityPolicies<'p>,
     (policy, source): (&'p Policy, PolicySource),
     owner_account: &str,
-    granted: bool,
+    granted: Option<Named>,
 ) -> Decision<'p> {
     let identity = caller.evaluate(request);
     let verdict = policy.evaluate(request);
@@ -297,7 +297,10 @@ fn decide_by_resource<'p>(
         return denied;
     }
     let named = |name| Deciding::statement(source, name);
-    let grant = granted.then(|| Deciding::rule(PolicySource::Grant));
+    let granted_as = |ways: &[Named]| {
+        granted.filter(|named| ways.contains(named)).map(|_| Deciding::rule(PolicySource::Grant))
+    };
+    let grant = granted.map(|_| Deciding::rule(PolicySource::Grant));
     let principal = &request.principal;
     if principal.is_anonymous {
         return Decision::deny(DenialReason::NoResourceAllow, smallvec![]);
@@ -311,16 +314,14 @@ fn decide_by_resource<'p>(
     if principal.account != owner_account {
         return crossing(&identity, verdict.allow().map(named).or(grant));
     }
-    // A grant to a role is a statement that names the role; one to a user names the user.
-    let (grant_stands, grant_limited) =
-        if principal.role_arn.is_some() { (None, grant) } else { (grant, None) };
-    if let Some(found) = verdict.stands().map(named).or(grant_stands) {
+    if let Some(found) = verdict.stands().map(named).or_else(|| granted_as(&Named::STANDING)) {
         return Decision::allow(smallvec![found]);
     }
-    if let Some(found) = verdict.allows(Named::Role).map(named).or(grant_limited) {
+    if let Some(found) = verdict.allows(Named::Role).map(named).or_else(|| granted_as(&[Named::Role])) {
         return narrowed(smallvec![found], identity.limit);
     }
-    match (verdict.allows(Named::Account).map(named), identity.allow) {
+    let delegated = verdict.allows(Named::Account).map(named).or_else(|| granted_as(&[Named::Account]));
+    match (delegated, identity.allow) {
         (None, _) => Decision::deny(DenialReason::NoResourceAllow, smallvec![]),
         (Some(account), None) => Decision::deny(DenialReason::NoIdentityAllow, smallvec![account]),
         (Some(account), Some(own)) => narrowed(smallvec![account, own], identity.limit),

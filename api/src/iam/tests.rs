@@ -203,6 +203,24 @@ fn auth_22_a_namesake_with_another_id_is_not_the_principal() {
 }
 
 #[test]
+fn auth_22_a_session_of_a_namesake_role_is_not_the_session() {
+    let session_arn = "arn:aws:sts::111111111111:assumed-role/worker/s1";
+    let mut queue = queue_policy(&format!(
+        r#"{{"Effect":"Allow","Principal":{{"AWS":"{session_arn}"}},"Action":"sqs:*","Resource":"*"}}"#
+    ));
+    assert_eq!(queue.named_principals().collect::<Vec<_>>(), [session_arn]);
+    queue.resolve(|_| Some("AROAOLD".to_owned()));
+    let session = |unique_id| Principal {
+        arn: session_arn,
+        role_arn: Some("arn:aws:iam::111111111111:role/worker"),
+        unique_id,
+        ..user(ALICE)
+    };
+    assert!(decide(session("AROAOLD"), &[], Some(&queue)).is_allowed());
+    assert!(!decide(session("AROANEW"), &[], Some(&queue)).is_allowed());
+}
+
+#[test]
 fn auth_23_anonymous_callers_need_a_statement_for_everybody() {
     let all = queue_policy(r#"{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sqs:*","Resource":"*"}"#);
     let some = queue_policy(
@@ -234,12 +252,16 @@ fn auth_24_iam_alone_never_opens_a_key_unless_its_policy_delegates() {
     let delegating = parse("arn:aws:iam::111111111111:root");
     let other = parse("arn:aws:iam::111111111111:user/carol");
     let own = "111111111111";
-    assert!(decide_key(&request, &caller(&identity), &delegating, own, false).is_allowed());
-    assert!(!decide_key(&request, &caller(&alias), &delegating, own, false).is_allowed());
-    assert!(!decide_key(&request, &caller(&[]), &delegating, own, false).is_allowed());
-    assert!(!decide_key(&request, &caller(&identity), &other, own, false).is_allowed());
-    assert!(decide_key(&request, &caller(&[]), &parse(ALICE), own, false).is_allowed());
-    assert!(decide_key(&request, &caller(&[]), &other, own, true).is_allowed(), "a grant needs no statement");
+    assert!(decide_key(&request, &caller(&identity), &delegating, own, None).is_allowed());
+    assert!(!decide_key(&request, &caller(&alias), &delegating, own, None).is_allowed());
+    assert!(!decide_key(&request, &caller(&[]), &delegating, own, None).is_allowed());
+    assert!(!decide_key(&request, &caller(&identity), &other, own, None).is_allowed());
+    assert!(decide_key(&request, &caller(&[]), &parse(ALICE), own, None).is_allowed());
+    let granted =
+        |how, identity| decide_key(&request, &caller(identity), &other, own, Some(how)).is_allowed();
+    assert!(granted(Named::Itself, &[]), "a grant needs no statement");
+    assert!(!granted(Named::Account, &[]), "a grant to the account leaves it to the account's policies");
+    assert!(granted(Named::Account, &identity));
 }
 
 #[test]

@@ -60,25 +60,41 @@ impl ServedAction {
     }
 }
 
-/// The vendor's other actions.
-const UNSERVED: &[&str] = &[
-    "ConnectCustomKeyStore",
-    "CreateCustomKeyStore",
-    "DeleteCustomKeyStore",
-    "DeriveSharedSecret",
-    "DescribeCustomKeyStores",
-    "DisconnectCustomKeyStore",
-    "GenerateDataKeyPair",
-    "GenerateDataKeyPairWithoutPlaintext",
-    "GenerateMac",
-    "GetKeyLastUsage",
-    "GetPublicKey",
-    "ReplicateKey",
-    "Sign",
-    "UpdateCustomKeyStore",
-    "UpdatePrimaryRegion",
-    "Verify",
-    "VerifyMac",
+/// An action of the vendor's that is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnservedAction {
+    /// Name on the wire.
+    pub name: &'static str,
+    /// Whether it changes nothing where it is served, for the audit trail.
+    pub is_read_only: bool,
+}
+
+const fn reading(name: &'static str) -> UnservedAction {
+    UnservedAction { name, is_read_only: true }
+}
+
+const fn changing(name: &'static str) -> UnservedAction {
+    UnservedAction { name, is_read_only: false }
+}
+
+const UNSERVED: &[UnservedAction] = &[
+    changing("ConnectCustomKeyStore"),
+    changing("CreateCustomKeyStore"),
+    changing("DeleteCustomKeyStore"),
+    reading("DeriveSharedSecret"),
+    reading("DescribeCustomKeyStores"),
+    changing("DisconnectCustomKeyStore"),
+    reading("GenerateDataKeyPair"),
+    reading("GenerateDataKeyPairWithoutPlaintext"),
+    reading("GenerateMac"),
+    reading("GetKeyLastUsage"),
+    reading("GetPublicKey"),
+    changing("ReplicateKey"),
+    reading("Sign"),
+    changing("UpdateCustomKeyStore"),
+    changing("UpdatePrimaryRegion"),
+    reading("Verify"),
+    reading("VerifyMac"),
 ];
 
 /// What an action name stands for.
@@ -87,17 +103,28 @@ pub enum Named {
     /// Served.
     Served(ServedAction),
     /// An action of the vendor's that is not served.
-    Unserved(&'static str),
+    Unserved(UnservedAction),
     /// None.
     Unknown,
 }
 
 impl Named {
-    /// By name.
-    pub fn of(name: &str) -> Self {
+    /// By the `X-Amz-Target` header.
+    pub fn of_target(target: &str) -> Self {
+        let Some(name) = target.strip_prefix(super::TARGET_PREFIX) else { return Self::Unknown };
         if let Some(action) = ServedAction::ALL.iter().find(|action| action.name() == name) {
             return Self::Served(*action);
         }
-        UNSERVED.iter().find(|unserved| **unserved == name).map_or(Self::Unknown, |name| Self::Unserved(name))
+        let unserved = UNSERVED.iter().find(|unserved| unserved.name == name);
+        unserved.map_or(Self::Unknown, |action| Self::Unserved(*action))
+    }
+
+    /// Name on the wire and whether it changes nothing. `None`: no action.
+    pub fn name(self) -> Option<(&'static str, bool)> {
+        match self {
+            Self::Served(action) => Some((action.name(), action.is_read_only())),
+            Self::Unserved(action) => Some((action.name, action.is_read_only)),
+            Self::Unknown => None,
+        }
     }
 }

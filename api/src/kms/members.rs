@@ -9,15 +9,23 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::error::{KmsErrorName, KmsErrorReply};
+use super::shown;
 use crate::shape::{ShapeFaults, Shown};
 
-/// Most pairs of an encryption context that are read; the limit in bytes is the store's.
-pub(super) const CONTEXT_PAIRS_MAX: usize = 2_048;
+/// Most bytes of an encryption context as it is authenticated: each name and value with a length before it.
+pub(super) const CONTEXT_BYTES_MAX: usize = 8_192;
+/// Most pairs of a grant's constraint, and the longest value in it, characters.
+const CONSTRAINT_PAIRS_MAX: usize = 8;
+const CONSTRAINT_VALUE_CHARS_MAX: usize = 384;
+/// Most grant tokens, and the longest, characters.
+const GRANT_TOKENS_MAX: usize = 10;
+pub(super) const GRANT_TOKEN_CHARS_MAX: usize = 8_192;
 
 /// The members that are left, and what was wrong with those taken.
 #[derive(Debug)]
 pub(super) struct Members {
     left: Map<String, Value>,
+    shown: Map<String, Value>,
     pub(super) faults: ShapeFaults,
 }
 
@@ -27,32 +35,30 @@ fn unreadable() -> KmsErrorReply {
     KmsErrorReply::new(KmsErrorName::SerializationException, "")
 }
 
-/// `KeyId` is `keyId` in texts.
-fn shown(member: &str) -> String {
-    let mut letters = member.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
-
 impl Members {
     pub(super) fn new(body: &[u8]) -> Result<Self, KmsErrorReply> {
         let left = match body.is_empty() {
             true => Map::new(),
             false => serde_json::from_slice(body).map_err(|_| unreadable())?,
         };
-        Ok(Self { left, faults: ShapeFaults::new(Shown::No) })
+        Ok(Self::of(left))
     }
 
-    /// The request, unless something is wrong.
-    pub(super) fn finish<T>(self, request: T) -> Result<T, KmsErrorReply> {
+    fn of(left: Map<String, Value>) -> Self {
+        Self { left, shown: Map::new(), faults: ShapeFaults::new(Shown::No) }
+    }
+
+    /// What an audit record may show of the members taken, unless something is wrong.
+    pub(super) fn finish(self) -> Result<Value, KmsErrorReply> {
         match self.faults.report() {
             Some(report) => Err(KmsErrorReply::new(KmsErrorName::ValidationException, report)),
-            None => Ok(request),
+            None => Ok(Value::Object(self.shown)),
         }
     }
 
     pub(super) fn required<T: Default>(&mut self, member: &str, taken: Option<T>) -> T {
         taken.unwrap_or_else(|| {
-            self.faults.missing(&shown(member));
+            self.faults.missing(&shown::name(member));
             T::default()
         })
     }
@@ -60,7 +66,7 @@ impl Members {
     pub(super) fn text(&mut self, member: &str, length: RangeInclusive<usize>) -> Taken<String> {
         let Some(value) = self.take(member) else { return Ok(None) };
         let Value::String(text) = value else { return Err(unreadable()) };
-        self.faults.text_length(&shown(member), &text, *length.start(), *length.end());
+        self.faults.text_length(&shown::name(member), &text, *length.start(), *length.end());
         Ok(Some(text))
     }
 
@@ -73,7 +79,7 @@ impl Members {
     ) -> Taken<String> {
         let text = self.text(member, length)?;
         if let Some(text) = &text {
-            self.faults.characters(&shown(member), text, pattern, admits);
+            self.faults.characters(&shown::name(member), text, pattern, admits);
         }
         Ok(text)
     }
@@ -81,7 +87,7 @@ impl Members {
     pub(super) fn one_of(&mut self, member: &str, allowed: &[&str]) -> Taken<String> {
         let text = self.text(member, 0..=usize::MAX)?;
         if let Some(text) = &text {
-            self.faults.one_of(&shown(member), text, allowed);
+            self.faults.one_of(&shown::name(member), text, allowed);
         }
         Ok(text)
     }
@@ -90,14 +96,14 @@ impl Members {
         let Some(value) = self.take(member) else { return Ok(None) };
         let Value::String(text) = value else { return Err(unreadable()) };
         let bytes = Zeroizing::new(STANDARD.decode(&*Zeroizing::new(text)).map_err(|_| unreadable())?);
-        self.faults.length(&shown(member), bytes.len(), *length.start(), *length.end());
+        self.faults.length(&shown::name(member), bytes.len(), *length.start(), *length.end());
         Ok(Some(bytes))
     }
 
     pub(super) fn number(&mut self, member: &str, range: RangeInclusive<i64>) -> Taken<u64> {
         let Some(value) = self.take(member) else { return Ok(None) };
         let number = value.as_i64().ok_or_else(unreadable)?;
-        self.faults.range(&shown(member), number, *range.start(), *range.end());
+        self.faults.range(&shown::name(member), number, *range.start(), *range.end());
         // A negative one is a fault already.
         Ok(Some(u64::try_from(number).unwrap_or(0)))
     }
@@ -126,14 +132,14 @@ impl Members {
     ) -> Taken<Vec<String>> {
         let Some(value) = self.take(member) else { return Ok(None) };
         let Value::Array(entries) = value else { return Err(unreadable()) };
-        self.faults.length(&shown(member), entries.len(), *count.start(), *count.end());
+        self.faults.length(&shown::name(member), entries.len(), *count.start(), *count.end());
         let texts = entries.into_iter().map(|entry| match entry {
             Value::String(text) => Ok(text),
             _ => Err(unreadable()),
         });
         let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
         for (at, text) in texts.iter().enumerate().take(*count.end()) {
-            let name = format!("{}.{}.member", shown(member), at + 1);
+            let name = format!("{}.{}.member", shown::name(member), at + 1);
             self.faults.text_length(&name, text, *length.start(), *length.end());
         }
         Ok(Some(texts))
@@ -144,7 +150,9 @@ impl Members {
             None => Ok(BTreeMap::new()),
             Some(value) => {
                 let pairs = text_map(value)?;
-                self.faults.length(&shown(member), pairs.len(), 0, CONTEXT_PAIRS_MAX);
+                let bytes: usize =
+                    pairs.iter().map(|(name, value)| 2 * size_of::<u64>() + name.len() + value.len()).sum();
+                self.faults.length(&shown::name(member), bytes, 0, CONTEXT_BYTES_MAX);
                 Ok(pairs)
             }
         }
@@ -156,11 +164,11 @@ impl Members {
         let mut tags = Vec::with_capacity(entries.len());
         for (at, entry) in entries.into_iter().enumerate() {
             let Value::Object(left) = entry else { return Err(unreadable()) };
-            let mut tag = Members { left, faults: ShapeFaults::new(Shown::No) };
+            let mut tag = Members::of(left);
             let key = tag.text("TagKey", 0..=usize::MAX)?;
             let value = tag.text("TagValue", 0..=usize::MAX)?;
             for (name, text, min, max) in [("tagKey", &key, 1, 128), ("tagValue", &value, 0, 256)] {
-                let name = format!("{}.{}.member.{name}", shown(member), at + 1);
+                let name = format!("{}.{}.member.{name}", shown::name(member), at + 1);
                 match text {
                     Some(text) => self.faults.text_length(&name, text, min, max),
                     None => self.faults.missing(&name),
@@ -172,7 +180,7 @@ impl Members {
     }
 
     /// Members of a structure that are maps of texts, by their names.
-    pub(super) fn maps<const N: usize>(
+    fn maps<const N: usize>(
         &mut self,
         member: &str,
         names: [&str; N],
@@ -186,13 +194,33 @@ impl Members {
         Ok(found)
     }
 
+    /// The constraint of a grant: encryption context subset, encryption context equals.
+    pub(super) fn constraints(&mut self) -> Result<[Option<BTreeMap<String, String>>; 2], KmsErrorReply> {
+        let found = self.maps("Constraints", ["EncryptionContextSubset", "EncryptionContextEquals"])?;
+        for (pairs, member) in found.iter().zip(["encryptionContextSubset", "encryptionContextEquals"]) {
+            let Some(pairs) = pairs else { continue };
+            let member = format!("constraints.{member}");
+            self.faults.length(&member, pairs.len(), 1, CONSTRAINT_PAIRS_MAX);
+            for value in pairs.values() {
+                self.faults.text_length(&member, value, 0, CONSTRAINT_VALUE_CHARS_MAX);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn grant_tokens(&mut self) -> Result<Vec<String>, KmsErrorReply> {
+        Ok(self.texts("GrantTokens", 0..=GRANT_TOKENS_MAX, 1..=GRANT_TOKEN_CHARS_MAX)?.unwrap_or_default())
+    }
+
     /// Whether a member is there at all.
     pub(super) fn is_present(&self, member: &str) -> bool {
         self.left.get(member).is_some_and(|value| !value.is_null())
     }
 
     fn take(&mut self, member: &str) -> Option<Value> {
-        self.left.remove(member).filter(|value| !value.is_null())
+        let value = self.left.remove(member).filter(|value| !value.is_null())?;
+        shown::add(&mut self.shown, member, &value);
+        Some(value)
     }
 }
 

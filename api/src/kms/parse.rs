@@ -2,12 +2,13 @@
 
 use super::action::ServedAction as A;
 use super::error::{KmsErrorName, KmsErrorReply};
-use super::members::Members;
+use super::members::{GRANT_TOKEN_CHARS_MAX, Members};
 use super::request::{
-    AliasTo, Blob, CreateGrant, CreateKey, Decrypt, DeleteAlias, EnableKeyRotation, Encrypt, GenerateDataKey,
-    GetKeyPolicy, GetParametersForImport, ImportKeyMaterial, KmsRequest as R, ListAliases, ListGrants,
-    ListKeyRotations, ListKeys, ListOfKey, ListPage, ListRetirableGrants, OnKey, PutKeyPolicy, ReEncrypt,
-    RetireGrant, RevokeGrant, ScheduleKeyDeletion, TagResource, UntagResource, UpdateKeyDescription,
+    AliasTo, Blob, CreateGrant, CreateKey, Decrypt, DeleteAlias, DeleteImportedKeyMaterial,
+    EnableKeyRotation, Encrypt, GenerateDataKey, GetKeyPolicy, GetParametersForImport, ImportKeyMaterial,
+    KmsCall, KmsRequest as R, ListAliases, ListGrants, ListKeyRotations, ListKeys, ListOfKey, ListPage,
+    ListRetirableGrants, OnKey, PutKeyPolicy, ReEncrypt, RetireGrant, RevokeGrant, ScheduleKeyDeletion,
+    TagResource, UntagResource, UpdateKeyDescription,
 };
 
 /// Most bytes Encrypt takes.
@@ -16,14 +17,11 @@ pub(super) const PLAINTEXT_BYTES_MAX: usize = 4_096;
 const BLOB_BYTES_MAX: usize = 6_144;
 /// Most bytes of a data key and of GenerateRandom.
 const RANDOM_BYTES_MAX: i64 = 1_024;
-/// Most grant tokens.
-const GRANT_TOKENS_MAX: usize = 10;
-/// Longest policy, characters.
-const POLICY_CHARS_MAX: usize = 32_768;
+/// Longest policy whose shape is good, characters. How long a key policy may be is less, and another error.
+const POLICY_CHARS_MAX: usize = 131_072;
 const KEY_ID_CHARS_MAX: usize = 2_048;
 const DESCRIPTION_CHARS_MAX: usize = 8_192;
 const PRINCIPAL_CHARS_MAX: usize = 256;
-const GRANT_TOKEN_CHARS_MAX: usize = 8_192;
 const MARKER_CHARS_MAX: usize = 1_024;
 const TAG_KEYS_MAX: usize = 1_024;
 
@@ -78,18 +76,28 @@ const WRAPPING_ALGORITHMS: &[&str] = &[
     "SM2PKE",
 ];
 const WRAPPING_KEY_SPECS: &[&str] = &["RSA_2048", "RSA_3072", "RSA_4096", "SM2"];
+const IMPORT_TYPES: &[&str] = &["NEW_KEY_MATERIAL", "EXISTING_KEY_MATERIAL"];
 const EXPIRATION_MODELS: &[&str] = &["KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"];
 
 type Parsed<T> = Result<T, KmsErrorReply>;
 
-pub(super) fn parse(action: A, body: &[u8]) -> Parsed<R> {
+/// Parts of the API that are known and not served, whatever else the request says: enclaves, checks without a
+/// ciphertext, material with a description, key stores outside of the service.
+const UNSERVED_MEMBERS: [&str; 5] =
+    ["Recipient", "DryRunModifiers", "KeyMaterialDescription", "CustomKeyStoreId", "XksKeyId"];
+
+pub(super) fn parse(action: A, body: &[u8]) -> Parsed<KmsCall> {
     let mut members = Members::new(body)?;
-    let m = &mut members;
-    // Enclave attestation: a known part that is not served, whatever else the request says.
-    if m.is_present("Recipient") {
-        return Err(KmsErrorReply::unsupported("Recipient"));
+    if let Some(unserved) = UNSERVED_MEMBERS.into_iter().find(|member| members.is_present(member)) {
+        return Err(KmsErrorReply::unsupported(unserved));
     }
-    let request = match action {
+    let grant_tokens = members.grant_tokens()?;
+    let request = request(action, &mut members)?;
+    Ok(KmsCall { request, grant_tokens, parameters: members.finish()? })
+}
+
+fn request(action: A, m: &mut Members) -> Parsed<R> {
+    Ok(match action {
         A::Encrypt | A::Decrypt | A::ReEncrypt | A::GenerateDataKey | A::GenerateDataKeyWithoutPlaintext => {
             cryptographic(action, m)?
         }
@@ -98,9 +106,6 @@ pub(super) fn parse(action: A, body: &[u8]) -> Parsed<R> {
         }
         A::GenerateRandom => {
             let count = m.number("NumberOfBytes", 1..=RANDOM_BYTES_MAX)?;
-            if m.is_present("CustomKeyStoreId") {
-                return Err(KmsErrorReply::unsupported("CustomKeyStoreId"));
-            }
             let missing =
                 || KmsErrorReply::new(KmsErrorName::ValidationException, "NumberOfBytes is required.");
             R::GenerateRandom(count.ok_or_else(missing)?)
@@ -110,11 +115,11 @@ pub(super) fn parse(action: A, body: &[u8]) -> Parsed<R> {
         A::UpdateAlias => R::UpdateAlias(alias_to(m)?),
         A::DeleteAlias => R::DeleteAlias(DeleteAlias { alias_name: alias_name(m)? }),
         A::CancelKeyDeletion => R::CancelKeyDeletion(on_key(m)?),
-        A::DeleteImportedKeyMaterial => R::DeleteImportedKeyMaterial(on_key(m)?),
-        A::DescribeKey => {
-            grant_tokens(m)?;
-            R::DescribeKey(on_key(m)?)
-        }
+        A::DeleteImportedKeyMaterial => R::DeleteImportedKeyMaterial(DeleteImportedKeyMaterial {
+            key_id: key_id(m)?,
+            material_id: material_id(m)?,
+        }),
+        A::DescribeKey => R::DescribeKey(on_key(m)?),
         A::DisableKey => R::DisableKey(on_key(m)?),
         A::DisableKeyRotation => R::DisableKeyRotation(on_key(m)?),
         A::EnableKey => R::EnableKey(on_key(m)?),
@@ -188,15 +193,15 @@ pub(super) fn parse(action: A, body: &[u8]) -> Parsed<R> {
             key_id: key_id(m)?,
             import_token: blob(m, "ImportToken", BLOB_BYTES_MAX)?,
             encrypted_material: blob(m, "EncryptedKeyMaterial", BLOB_BYTES_MAX)?,
+            material_id: material_id(m)?,
+            import_type: m.one_of("ImportType", IMPORT_TYPES)?,
             valid_to_ms: m.date_ms("ValidTo")?,
             expiration_model: m.one_of("ExpirationModel", EXPIRATION_MODELS)?,
         }),
-    };
-    members.finish(request)
+    })
 }
 
 fn cryptographic(action: A, m: &mut Members) -> Parsed<R> {
-    grant_tokens(m)?;
     let dry_run = m.flag("DryRun")?;
     Ok(match action {
         A::Encrypt => R::Encrypt(Encrypt {
@@ -247,15 +252,13 @@ fn cryptographic(action: A, m: &mut Members) -> Parsed<R> {
 fn on_grants(action: A, m: &mut Members) -> Parsed<R> {
     Ok(match action {
         A::CreateGrant => {
-            grant_tokens(m)?;
             let key_id = key_id(m)?;
             let grantee = principal(m, "GranteePrincipal")?;
-            let operations = m.texts("Operations", 0..=OPERATIONS.len(), 0..=usize::MAX)?;
+            let operations = m.texts("Operations", 1..=OPERATIONS.len(), 0..=usize::MAX)?;
             for (at, operation) in operations.iter().flatten().enumerate() {
                 m.faults.one_of(&format!("operations.{}.member", at + 1), operation, OPERATIONS);
             }
-            let [context_subset, context_equals] =
-                m.maps("Constraints", ["EncryptionContextSubset", "EncryptionContextEquals"])?;
+            let [context_subset, context_equals] = m.constraints()?;
             R::CreateGrant(CreateGrant {
                 key_id,
                 grantee: m.required("GranteePrincipal", grantee),
@@ -310,14 +313,8 @@ fn create_key(m: &mut Members) -> Parsed<CreateKey> {
             "You cannot specify KeySpec and CustomerMasterKeySpec with different values.",
         ));
     }
-    for (member, present) in [
-        ("MultiRegion", m.flag("MultiRegion")?),
-        ("CustomKeyStoreId", m.is_present("CustomKeyStoreId")),
-        ("XksKeyId", m.is_present("XksKeyId")),
-    ] {
-        if present {
-            return Err(KmsErrorReply::unsupported(member));
-        }
+    if m.flag("MultiRegion")? {
+        return Err(KmsErrorReply::unsupported("MultiRegion"));
     }
     Ok(CreateKey {
         policy,
@@ -337,6 +334,11 @@ fn on_key(m: &mut Members) -> Parsed<OnKey> {
 fn key_id(m: &mut Members) -> Parsed<String> {
     let key_id = m.text("KeyId", 1..=KEY_ID_CHARS_MAX)?;
     Ok(m.required("KeyId", key_id))
+}
+
+/// 64 hexadecimal digits.
+fn material_id(m: &mut Members) -> Parsed<Option<String>> {
+    m.characters("KeyMaterialId", 64..=64, "^[a-f0-9]+$", |c| matches!(c, 'a'..='f' | '0'..='9'))
 }
 
 fn alias_to(m: &mut Members) -> Parsed<AliasTo> {
@@ -374,9 +376,4 @@ fn blob(m: &mut Members, member: &str, bytes_max: usize) -> Parsed<Blob> {
 fn page(m: &mut Members, limit_max: i64) -> Parsed<ListPage> {
     let limit = m.number("Limit", 1..=limit_max)?;
     Ok(ListPage { limit, marker: m.text("Marker", 1..=MARKER_CHARS_MAX)? })
-}
-
-/// Every grant holds at once: the tokens need not say anything.
-fn grant_tokens(m: &mut Members) -> Parsed<()> {
-    m.texts("GrantTokens", 0..=GRANT_TOKENS_MAX, 1..=GRANT_TOKEN_CHARS_MAX).map(drop)
 }

@@ -282,6 +282,13 @@ requests! {
         /// Name of a wrapping key spec.
         wrapping_key_spec: String,
     }
+    /// DeleteImportedKeyMaterial.
+    DeleteImportedKeyMaterial {
+        /// Id or ARN.
+        key_id: String,
+        /// 64 hexadecimal digits; the current material if absent.
+        material_id: Option<String>,
+    }
     /// ImportKeyMaterial.
     ImportKeyMaterial {
         /// Id or ARN.
@@ -290,11 +297,26 @@ requests! {
         import_token: Blob,
         /// Wrapped material.
         encrypted_material: Blob,
+        /// Which material it must turn out to be.
+        material_id: Option<String>,
+        /// Whether it may be another than before.
+        import_type: Option<String>,
         /// Milliseconds since 1970.
         valid_to_ms: Option<u64>,
         /// Name of an expiration model.
         expiration_model: Option<String>,
     }
+}
+
+/// A request, and what comes along with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KmsCall {
+    /// What is asked.
+    pub request: KmsRequest,
+    /// Every grant holds at once: the tokens need only be tokens.
+    pub grant_tokens: Vec<String>,
+    /// What an audit record may show of it, an object.
+    pub parameters: serde_json::Value,
 }
 
 /// A request.
@@ -307,7 +329,7 @@ pub enum KmsRequest {
     CreateKey(CreateKey),
     Decrypt(Decrypt),
     DeleteAlias(DeleteAlias),
-    DeleteImportedKeyMaterial(OnKey),
+    DeleteImportedKeyMaterial(DeleteImportedKeyMaterial),
     DescribeKey(OnKey),
     DisableKey(OnKey),
     DisableKeyRotation(OnKey),

@@ -2,8 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn call(action: &str, body: &str) -> Result<KmsCall, KmsErrorReply> {
+    KmsCall::parse(Named::of_target(&format!("TrentService.{action}")), body.as_bytes())
+}
+
 fn parse(action: &str, body: &str) -> Result<KmsRequest, KmsErrorReply> {
-    KmsRequest::parse(&format!("TrentService.{action}"), body.as_bytes())
+    call(action, body).map(|call| call.request)
 }
 
 fn refusal(action: &str, body: &str) -> (KmsErrorName, String) {
@@ -20,10 +24,8 @@ fn base64_of(bytes: usize) -> String {
 fn actions_are_served_known_or_unknown() {
     assert_eq!(refusal("Sign", "{}").0, KmsErrorName::UnsupportedOperationException);
     assert_eq!(refusal("Frobnicate", "{}").0, KmsErrorName::UnknownOperationException);
-    assert_eq!(
-        KmsRequest::parse("Encrypt", b"{}").unwrap_err().name,
-        KmsErrorName::UnknownOperationException
-    );
+    assert_eq!(Named::of_target("Encrypt"), Named::Unknown);
+    assert_eq!(Named::of_target("TrentService.ReplicateKey").name(), Some(("ReplicateKey", false)));
 }
 
 #[test]
@@ -36,6 +38,74 @@ fn kms_1_plaintext_lengths_have_the_recorded_texts() {
     let at = "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length";
     assert_eq!(refusal("Encrypt", &body(0)).1, format!("{at} greater than or equal to 1"));
     assert_eq!(refusal("Encrypt", &body(4_097)).1, format!("{at} less than or equal to 4096"));
+}
+
+#[test]
+fn kms_15_records_show_parameters_without_secrets() {
+    let body =
+        r#"{"KeyId":"k","Plaintext":"YQ==","EncryptionContext":{"A":"b"},"GrantTokens":["t"],"DryRun":true}"#;
+    let call = call("Encrypt", body).unwrap();
+    assert_eq!(call.grant_tokens, ["t"]);
+    let expected = serde_json::json!({ "keyId": "k", "encryptionContext": { "A": "b" }, "dryRun": true });
+    assert_eq!(call.parameters, expected);
+}
+
+#[test]
+fn contexts_constraints_and_operations_have_limits() {
+    let context = |bytes: usize| {
+        let value = "x".repeat(bytes - 17);
+        format!(r#"{{"KeyId":"k","Plaintext":"YQ==","EncryptionContext":{{"a":"{value}"}}}}"#)
+    };
+    assert!(parse("Encrypt", &context(8_192)).is_ok());
+    let text = refusal("Encrypt", &context(8_193)).1;
+    assert!(text.ends_with("at 'encryptionContext' failed to satisfy constraint: Member must have length less than or equal to 8192"), "{text}");
+    let grant = |operations: &str, pairs: usize, value: usize| {
+        let pairs: Vec<String> = (0..pairs).map(|n| format!(r#""{n}":"{}""#, "x".repeat(value))).collect();
+        let constraint = format!(r#"{{"EncryptionContextEquals":{{{}}}}}"#, pairs.join(","));
+        format!(
+            r#"{{"KeyId":"k","GranteePrincipal":"a","Operations":[{operations}],"Constraints":{constraint}}}"#
+        )
+    };
+    assert!(parse("CreateGrant", &grant("\"Decrypt\"", 8, 384)).is_ok());
+    for bad in [
+        grant("", 1, 1),
+        grant("\"Decrypt\"", 9, 1),
+        grant("\"Decrypt\"", 0, 1),
+        grant("\"Decrypt\"", 1, 385),
+    ] {
+        assert_eq!(refusal("CreateGrant", &bad).0, KmsErrorName::ValidationException, "{bad}");
+    }
+}
+
+#[test]
+fn numbers_end_at_their_limits() {
+    for (action, member, min, max) in [
+        ("ScheduleKeyDeletion", "PendingWindowInDays", 7, 30),
+        ("EnableKeyRotation", "RotationPeriodInDays", 90, 2_560),
+        ("GenerateDataKey", "NumberOfBytes", 1, 1_024),
+        ("GenerateRandom", "NumberOfBytes", 1, 1_024),
+        ("ListKeys", "Limit", 1, 1_000),
+        ("ListAliases", "Limit", 1, 100),
+        ("ListGrants", "Limit", 1, 100),
+        ("ListResourceTags", "Limit", 1, 50),
+        ("ListKeyRotations", "Limit", 1, 1_000),
+    ] {
+        let body = |number: i64| format!(r#"{{"KeyId":"k","{member}":{number}}}"#);
+        for number in [min, max] {
+            assert!(parse(action, &body(number)).is_ok(), "{action} {number}");
+        }
+        let shown = shown::name(member);
+        for (number, bound) in [
+            (min - 1, format!("greater than or equal to {min}")),
+            (max + 1, format!("less than or equal to {max}")),
+        ] {
+            let expected = format!(
+                "1 validation error detected: Value '{number}' at '{shown}' failed to satisfy constraint: Member must \
+                 have value {bound}"
+            );
+            assert_eq!(refusal(action, &body(number)), (KmsErrorName::ValidationException, expected));
+        }
+    }
 }
 
 #[test]
@@ -107,6 +177,7 @@ fn every_action_parses_to_its_own_request() {
         "AliasName":"alias/a","TargetKeyId":"k","Description":"d","Policy":"{}","Tags":[],"TagKeys":[],
         "GranteePrincipal":"a","RetiringPrincipal":"a","Operations":["Decrypt"],"GrantId":"g","ImportToken":"YQ==",
         "WrappingAlgorithm":"RSAES_OAEP_SHA_256","WrappingKeySpec":"RSA_2048","EncryptedKeyMaterial":"YQ=="}"#;
+    assert_eq!(ServedAction::ALL.len(), 37);
     for action in ServedAction::ALL {
         assert_eq!(parse(action.name(), body).unwrap().action(), *action);
     }
@@ -115,6 +186,6 @@ fn every_action_parses_to_its_own_request() {
 proptest! {
     #[test]
     fn hostile_bytes_are_refused_not_fatal(at in 0..ServedAction::ALL.len(), body in any::<Vec<u8>>()) {
-        let _ = KmsRequest::parse(&format!("TrentService.{}", ServedAction::ALL[at].name()), &body);
+        let _ = KmsCall::parse(Named::Served(ServedAction::ALL[at]), &body);
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sealq_api::iam::decision::{IdentityPolicies, decide_key, decide_queue, decide_role};
-use sealq_api::iam::{ConditionKeys, ConditionValue, Decision, Policy, PolicyKind, Principal, Request};
+use sealq_api::iam::{
+    ConditionKeys, ConditionValue, Decision, Named, Policy, PolicyKind, Principal, Request,
+};
 use serde_json::{Value, json};
 
 pub(crate) const OWNER: &str = "111111111111";
@@ -134,7 +136,10 @@ impl Scene {
             Request { principal, action: self.action, resource: self.resource, keys: &Keys(&self.keys) };
         let decision = match (self.asked, of_resource.as_deref()) {
             (Asked::Queue { crosses }, policy) => decide_queue(&request, &caller, policy, OWNER, crosses),
-            (Asked::Key { granted }, Some(policy)) => decide_key(&request, &caller, policy, OWNER, granted),
+            (Asked::Key { granted }, Some(policy)) => {
+                let named = if principal.role_arn.is_some() { Named::Role } else { Named::Itself };
+                decide_key(&request, &caller, policy, OWNER, granted.then_some(named))
+            }
             (Asked::Role, Some(policy)) => decide_role(&request, &caller, policy, OWNER),
             (_, None) => panic!("keys and roles always have a policy"),
         };

@@ -122,11 +122,11 @@ impl ConditionKeys for RequestKeys<'_> {
             "aws:sourceip" if !service && !via_service => {
                 self.source_ip.get_or_init(|| caller.source_ip.to_canonical().to_string())
             }
-            "aws:currenttime" => self.now_iso.get_or_init(|| iso(self.now_ms / 1_000)),
+            "aws:currenttime" => self.now_iso.get_or_init(|| iso_time(self.now_ms / 1_000)),
             "aws:epochtime" => self.now_s.get_or_init(|| (self.now_ms / 1_000).to_string()),
             "aws:tokenissuetime" => {
                 let issued_at_s = caller.token_issued_at_s?;
-                self.token_issued.get_or_init(|| iso(issued_at_s))
+                self.token_issued.get_or_init(|| iso_time(issued_at_s))
             }
             "aws:referer" => caller.referer.as_deref()?,
             "aws:useragent" if !caller.user_agent.is_empty() => &caller.user_agent,
@@ -166,6 +166,7 @@ impl ConditionKeys for RequestKeys<'_> {
     }
 }
 
-fn iso(seconds: u64) -> String {
+/// Seconds since 1970 as policies write dates.
+pub fn iso_time(seconds: u64) -> String {
     jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(i64::MAX)).unwrap_or_default().to_string()
 }

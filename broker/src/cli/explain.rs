@@ -16,7 +16,7 @@ use sealq_api::arn::QueueArn;
 use sealq_api::sqs::Action;
 use sealq_config::{Config, KmsProvider, Secret};
 use sealq_crypto::EncryptionContext;
-use sealq_crypto::key_store::grant::{GrantCaller, GrantOperation};
+use sealq_crypto::key_store::grant::GrantOperation;
 use sealq_crypto::key_store::{KmsError, LoadError, Scope};
 use sealq_storage::offline::ScanError;
 use thiserror::Error;
@@ -26,10 +26,9 @@ use crate::authorize::{Authorizer, KeyFacts, RequestKeys, check_transport};
 use crate::caller::{Caller, CallerKind};
 use crate::catalog::CatalogError;
 use crate::clock::Clock;
-use crate::embedded_keys::grant_arns;
 use crate::first_start::FirstStartError;
 use crate::identity::{Identities, IdentityError};
-use crate::kms::condition_keys;
+use crate::key_rights::{condition_keys, grant_caller, named_by};
 use crate::queues::{Queue, is_encrypted};
 use answer::Answer;
 use asked::{Asked, KeyAction, TokenAction};
@@ -230,15 +229,10 @@ impl Question<'_> {
         for (name, value) in &self.arguments.encryption_context {
             context.insert(name.clone(), value.clone());
         }
-        let arns = grant_arns(&self.caller);
-        let grantee = GrantCaller {
-            arns: &arns,
-            account: &self.caller.account,
-            is_account_root: self.caller.kind == CallerKind::Root,
-        };
         let operation = GrantOperation::from_name(action.name());
-        let granted =
-            operation.is_some_and(|operation| store.grant_allows(key, &grantee, operation, &context));
+        let granted = operation
+            .and_then(|operation| store.grant_allows(key, &grant_caller(&self.caller), operation, &context))
+            .map(|held| named_by(held, &self.caller));
         let mut keys = self.keys();
         condition_keys::add_key(&mut keys, &store, key).map_err(ExplainError::NoKey)?;
         condition_keys::add_request_alias(&mut keys, named);
@@ -246,7 +240,7 @@ impl Question<'_> {
         let arn = store.key_arn(key).map_err(ExplainError::NoKey)?;
         let owner = store.owner(key).map_err(ExplainError::NoKey)?;
         let policy = stored::key_policy(&store, key, &arn)?;
-        let facts = KeyFacts { arn: &arn, account: &owner.account, policy: &policy, granted };
+        let facts = KeyFacts { arn: &arn, shown: &arn, account: &owner.account, policy: &policy, granted };
         let name = format!("kms:{}", action.name());
         Ok(Answer::of(&self.authorizer.decide_key(&self.caller, &name, facts, &keys), &name))
     }

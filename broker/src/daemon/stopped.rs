@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::first_start::root_key_file::{Protection, RootKeyFile};
 use crate::first_start::{FirstStartError, holds_log};
+use crate::key_audit::KeyAudit;
 use crate::key_control::KeyControl;
 use crate::root_rotation::{RootRotation, Rotated};
 use crate::shard::Shard;
@@ -45,7 +46,10 @@ pub(crate) async fn rotate_root(
     let shard =
         Shard::start(log, engine, clock.clone()).map_err(system("the log's thread cannot be started"))?;
     let rotated = async {
-        let keys = Arc::new(KeyControl::new(store_pending(&shard.handle(), keys).await?, shard.handle()));
+        let region = config.identity.region.clone();
+        let records = KeyAudit::new(audit.clone(), clock.clone(), region, config.limits.queue_series_max);
+        let store = store_pending(&shard.handle(), keys).await?;
+        let keys = Arc::new(KeyControl::new(store, shard.handle(), records));
         let rotation = RootRotation::new(config, keys, file, audit, clock);
         rotation.settle(previous.as_ref()).await?;
         Ok(rotation.rotate(protection, asked_by).await?)

@@ -8,7 +8,6 @@ use super::key::{Key, KeyId, Scope};
 use super::kms_error::KmsError;
 use super::metadata::AliasListEntry;
 use super::page::{Listed, Page};
-use super::shape::Shape;
 use super::{Change, KeyStore, Mutation};
 use crate::entropy::Entropy;
 
@@ -18,8 +17,6 @@ pub const ALIAS_PREFIX: &str = "alias/";
 pub const SERVICE_ALIAS_PREFIX: &str = "alias/aws/";
 /// The alias of an account's managed SQS key.
 pub const MANAGED_SQS_ALIAS: &str = "alias/aws/sqs";
-/// Longest alias name, characters, prefix included.
-pub const ALIAS_NAME_LEN_MAX: usize = 256;
 /// Most aliases of one key.
 pub const ALIASES_PER_KEY_MAX: usize = 50;
 
@@ -47,8 +44,8 @@ pub(crate) struct Alias {
     pub(crate) updated_at_ms: u64,
 }
 
-fn check_name(name: &str) -> Result<(), KmsError> {
-    Shape::new().length("aliasName", name.chars().count(), 1, ALIAS_NAME_LEN_MAX).finish()?;
+/// Whether a caller may give an alias this name. Errors: no prefix, a name of the service's own, characters.
+pub fn check_alias_name(name: &str) -> Result<(), KmsError> {
     let rest = name.strip_prefix(ALIAS_PREFIX).ok_or(KmsError::AliasPrefix)?;
     if name.starts_with(SERVICE_ALIAS_PREFIX) {
         return Err(KmsError::AliasReserved { name: name.into() });
@@ -85,7 +82,7 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        check_name(name)?;
+        check_alias_name(name)?;
         let alias_key = AliasKey::new(scope, name);
         let of = self.check_target(scope, target, Action::CreateAlias)?;
         if self.aliases.contains_key(&alias_key) {
@@ -107,7 +104,7 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        check_name(name)?;
+        check_alias_name(name)?;
         let old = self.key(self.alias_target(scope, name)?)?;
         let new = self.check_target(scope, target, Action::UpdateAlias)?;
         if (old.is_symmetric(), old.usage) != (new.is_symmetric(), new.usage) {
@@ -132,7 +129,7 @@ impl KeyStore {
         name: &str,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        check_name(name)?;
+        check_alias_name(name)?;
         self.alias_target(scope, name)?;
         self.mutation(vec![Change::Remove(EntryName::Alias(AliasKey::new(scope, name)))], entropy)
     }
@@ -145,7 +142,7 @@ impl KeyStore {
             .range(first..)
             .map(|(_, alias)| alias)
             .take_while(|alias| alias.key.account == scope.account && alias.key.region == scope.region);
-        page.take(own.filter(|alias| key.is_none_or(|key| key == alias.target)).map(|alias| {
+        page.of(own.filter(|alias| key.is_none_or(|key| key == alias.target)).map(|alias| {
             let entry = AliasListEntry {
                 alias_name: alias.key.name.clone(),
                 alias_arn: scope.alias_arn(&alias.key.name),

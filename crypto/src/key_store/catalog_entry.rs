@@ -1,7 +1,9 @@
 //! The key store's entries of the catalog: under which key each lies and how its value is sealed.
 //!
-//! Values: version 1, then the bincode of the entry wrapped under the root key, bound to version and catalog key. So
+//! Values: version, then the bincode of the entry wrapped under the root key, bound to version and catalog key. So
 //! nothing in an entry can be read, altered or moved without the root key. Knows no rules of the key service.
+//!
+//! Version 1 is read too: it ended before the unique ids of those whom a key policy or a grant names.
 
 use bincode::config::{Configuration, Limit};
 use bincode::enc::write::SizeWriter;
@@ -23,7 +25,8 @@ pub const CATALOG_PREFIX: &[u8] = b"kms/";
 /// Largest entry that is read, bytes before wrapping: policy, description, tags and some thousand materials fit.
 pub(crate) const ENTRY_BYTES_MAX: usize = 1 << 20;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_WITHOUT_IDS: u8 = 1;
 const SECRET_KEY: &str = "kms/secret";
 const KEY_PREFIX: &str = "kms/key/";
 const ALIAS_PREFIX: &str = "kms/alias/";
@@ -33,7 +36,7 @@ const GRANT_PREFIX: &str = "kms/grant/";
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LoadError {
     /// Written by a later version.
-    #[error("key store entry {entry} has format {found}, this version reads {VERSION}")]
+    #[error("key store entry {entry} has format {found}, this version reads up to {VERSION}")]
     Version {
         /// Catalog key.
         entry: String,
@@ -136,7 +139,7 @@ impl Entry {
             Self::Grant(grant) => encode(grant)?,
         };
         let mut value = vec![VERSION];
-        value.extend(root.wrap(&aad(&catalog_key), &plain, entropy)?);
+        value.extend(root.wrap(&aad(VERSION, &catalog_key), &plain, entropy)?);
         Ok((catalog_key, value))
     }
 
@@ -149,12 +152,12 @@ impl Entry {
     ) -> Result<(Self, bool), LoadError> {
         let entry = || String::from_utf8_lossy(catalog_key).into_owned();
         let damaged = |reason: &str| LoadError::Damaged { entry: entry(), reason: reason.into() };
-        let wrapped = match value.split_first() {
-            Some((&VERSION, wrapped)) => wrapped,
+        let (version, wrapped) = match value.split_first() {
+            Some((&version @ (VERSION | VERSION_WITHOUT_IDS), wrapped)) => (version, wrapped),
             Some((&found, _)) => return Err(LoadError::Version { entry: entry(), found }),
             None => return Err(damaged("empty")),
         };
-        let aad = aad(catalog_key);
+        let aad = aad(version, catalog_key);
         let opened = match (root.unwrap(&aad, wrapped), previous) {
             (Err(UnwrapError::OtherRoot), Some(previous)) => {
                 previous.unwrap(&aad, wrapped).map(|plain| (plain, true))
@@ -170,6 +173,7 @@ impl Entry {
             other => damaged(&other.to_string()),
         })?;
         let name = entry();
+        let plain = if version == VERSION_WITHOUT_IDS { without_ids(&name, &plain) } else { plain };
         let opened = if name == SECRET_KEY {
             let bytes = plain.as_slice().try_into().map_err(|_| damaged("length of the secret"))?;
             Self::Secret(ServiceSecret::from_bytes(bytes))
@@ -189,8 +193,19 @@ impl Entry {
     }
 }
 
-fn aad(catalog_key: &[u8]) -> Vec<u8> {
-    [b"sealq key store entry\0", &[VERSION][..], catalog_key].concat()
+fn aad(version: u8, catalog_key: &[u8]) -> Vec<u8> {
+    [b"sealq key store entry\0", &[version][..], catalog_key].concat()
+}
+
+/// An entry of version 1 with what it left out at the end, as there being none: the ids of a policy; those of grantee
+/// and retiring principal.
+fn without_ids(name: &str, plain: &[u8]) -> Zeroizing<Vec<u8>> {
+    let missing: &[u8] = match name {
+        name if name.starts_with(KEY_PREFIX) => &[0],
+        name if name.starts_with(GRANT_PREFIX) => &[0, 0],
+        _ => &[],
+    };
+    Zeroizing::new([plain, missing].concat())
 }
 
 fn config() -> Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<ENTRY_BYTES_MAX>> {
@@ -218,5 +233,51 @@ fn decode<E: DeserializeOwned + for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result
     match read == bytes.len() {
         true => Ok(entry),
         false => Err("bytes are left over".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::key::testing;
+    use super::super::testing::root;
+    use super::*;
+    use crate::entropy::SystemEntropy;
+
+    #[test]
+    fn entries_of_the_first_version_name_no_ids() {
+        let key = testing::enabled();
+        let grant = Grant {
+            key: key.id,
+            id: GrantId::parse(&"ab".repeat(32)).unwrap(),
+            grantee: "arn:aws:iam::111122223333:user/ann".into(),
+            retiring: None,
+            operations: BTreeSet::new(),
+            constraint: None,
+            name: None,
+            issuing_account: "111122223333".into(),
+            created_at_ms: 1,
+            grantee_id: None,
+            retiring_id: None,
+        };
+        let entries = [
+            (encode(&key).unwrap(), 1, Entry::Key(Box::new(key))),
+            (encode(&grant).unwrap(), 2, Entry::Grant(Box::new(grant))),
+        ];
+        for (plain, shorter_by, entry) in entries {
+            let catalog_key = entry.catalog_key();
+            let old = &plain[..plain.len() - shorter_by];
+            let mut value = vec![VERSION_WITHOUT_IDS];
+            let aad = aad(VERSION_WITHOUT_IDS, &catalog_key);
+            value.extend(root().wrap(&aad, old, &mut SystemEntropy).unwrap());
+            assert_eq!(Entry::open(&catalog_key, &value, &root(), None).unwrap(), (entry, false));
+        }
+    }
+
+    #[test]
+    fn entries_of_a_later_version_are_refused() {
+        let found = Entry::open(b"kms/secret", &[VERSION + 1, 0], &root(), None).unwrap_err();
+        assert_eq!(found, LoadError::Version { entry: "kms/secret".into(), found: VERSION + 1 });
     }
 }

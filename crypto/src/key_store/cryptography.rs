@@ -11,18 +11,9 @@ use super::KeyStore;
 use super::action::{self, Action};
 use super::key::{Key, KeyId, KeyUsage};
 use super::kms_error::KmsError;
-use super::shape::Shape;
-use crate::ciphertext_blob::{self, BLOB_BYTES_MAX, CiphertextBlob};
+use crate::ciphertext_blob::{self, CiphertextBlob};
 use crate::encryption_context::EncryptionContext;
 use crate::entropy::Entropy;
-
-/// Most bytes Encrypt takes.
-pub const PLAINTEXT_BYTES_MAX: usize = 4_096;
-/// Most bytes of a data key, and of GenerateRandom.
-pub const RANDOM_BYTES_MAX: u64 = 1_024;
-
-/// Most bytes of an encryption context in its canonical form.
-pub const CONTEXT_BYTES_MAX: usize = 8_192;
 
 /// What Encrypt and the second half of ReEncrypt give.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +69,10 @@ pub struct ReEncrypted {
     pub source_key_material_id: String,
 }
 
-/// Size of a data key, checked.
+/// The one encryption algorithm of symmetric keys.
+pub const SYMMETRIC_DEFAULT: &str = "SYMMETRIC_DEFAULT";
+
+/// Size of a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataKeySize(usize);
 
@@ -89,14 +83,9 @@ impl DataKeySize {
     /// From the members of a request, of which exactly one must be there.
     pub fn new(key_spec: Option<&str>, number_of_bytes: Option<u64>) -> Result<Self, KmsError> {
         match (key_spec, number_of_bytes) {
-            (Some(name), None) => {
-                Shape::new().one_of("keySpec", name, &["AES_256", "AES_128"]).finish()?;
-                Ok(if name == "AES_128" { Self(16) } else { Self::AES_256 })
-            }
-            (None, Some(count)) => {
-                Shape::new().range("numberOfBytes", count, 1, RANDOM_BYTES_MAX).finish()?;
-                Ok(Self(count as usize))
-            }
+            (Some("AES_128"), None) => Ok(Self(16)),
+            (Some(_), None) => Ok(Self::AES_256),
+            (None, Some(count)) => Ok(Self(count as usize)),
             (Some(_), Some(_)) | (None, None) => {
                 Err(KmsError::Validation("Please specify either number of bytes or key spec.".into()))
             }
@@ -114,8 +103,6 @@ impl KeyStore {
         dry_run: bool,
         entropy: &mut dyn Entropy,
     ) -> Result<Encrypted, KmsError> {
-        Shape::new().length("plaintext", plaintext.len(), 1, PLAINTEXT_BYTES_MAX).finish()?;
-        check_context(context)?;
         let key = self.usable_key(key, Action::Encrypt)?;
         if dry_run {
             return Err(KmsError::DryRun);
@@ -125,7 +112,6 @@ impl KeyStore {
 
     /// The key a blob says it is of: the one to authorize. Errors: not a blob of this store.
     pub fn key_of_blob(&self, blob: &[u8]) -> Result<KeyId, KmsError> {
-        Shape::new().length("ciphertextBlob", blob.len(), 1, BLOB_BYTES_MAX).finish()?;
         let blob = CiphertextBlob::parse(blob).map_err(|_| KmsError::InvalidCiphertext)?;
         let id = KeyId::from_bytes(blob.key_id());
         self.keys.contains_key(&id).then_some(id).ok_or(KmsError::InvalidCiphertext)
@@ -155,7 +141,6 @@ impl KeyStore {
         entropy: &mut dyn Entropy,
     ) -> Result<ReEncrypted, KmsError> {
         let ((blob, expected, source_context), (key, context)) = (source, destination);
-        check_context(context)?;
         let key = self.usable_key(key, Action::ReEncrypt)?;
         let opened = self.open(blob, expected, source_context, Action::ReEncrypt)?;
         if dry_run {
@@ -178,7 +163,6 @@ impl KeyStore {
         dry_run: bool,
         entropy: &mut dyn Entropy,
     ) -> Result<DataKey, KmsError> {
-        check_context(context)?;
         let key = self.usable_key(key, action)?;
         if dry_run {
             return Err(KmsError::DryRun);
@@ -189,15 +173,24 @@ impl KeyStore {
         Ok(DataKey { plaintext, encrypted })
     }
 
+    /// Whether a key can do with the encryption algorithm that a request names, if it names one. Errors: algorithm
+    /// unsuitable.
+    pub fn check_algorithm(&self, key: KeyId, algorithm: Option<&str>) -> Result<(), KmsError> {
+        let key = self.key(key)?;
+        match algorithm {
+            Some(algorithm) if key.is_symmetric() && algorithm != SYMMETRIC_DEFAULT => {
+                Err(KmsError::Algorithm { algorithm: algorithm.into(), spec: key.spec })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// GenerateRandom; needs no key.
     pub fn generate_random(
-        number_of_bytes: Option<u64>,
+        number_of_bytes: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Zeroizing<Vec<u8>>, KmsError> {
-        let count =
-            number_of_bytes.ok_or_else(|| KmsError::Validation("NumberOfBytes is required.".into()))?;
-        Shape::new().range("numberOfBytes", count, 1, RANDOM_BYTES_MAX).finish()?;
-        let mut bytes = Zeroizing::new(vec![0; count as usize]);
+        let mut bytes = Zeroizing::new(vec![0; number_of_bytes as usize]);
         entropy.fill(&mut bytes)?;
         Ok(bytes)
     }
@@ -210,7 +203,6 @@ impl KeyStore {
         action: Action,
     ) -> Result<Decrypted, KmsError> {
         let id = self.key_of_blob(blob_bytes)?;
-        check_context(context)?;
         if expected.is_some_and(|expected| expected != id) {
             return Err(KmsError::IncorrectKey);
         }
@@ -251,8 +243,4 @@ fn seal(
     let ciphertext_blob = ciphertext_blob::seal(&material, plaintext, context, entropy)?;
     let key_material_id = hex::encode(material.id);
     Ok(Encrypted { ciphertext_blob, key_material_id, key_arn })
-}
-
-fn check_context(context: &EncryptionContext) -> Result<(), KmsError> {
-    Shape::new().length("encryptionContext", context.canonical_bytes().len(), 0, CONTEXT_BYTES_MAX).finish()
 }

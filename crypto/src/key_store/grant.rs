@@ -14,19 +14,12 @@ use super::catalog_entry::{Entry, EntryName};
 use super::key::{KeyId, wire_names};
 use super::kms_error::KmsError;
 use super::page::{Listed, Page};
-use super::shape::Shape;
 use super::{Change, KeyStore, Mutation, Prepared};
 use crate::EncryptionContext;
 use crate::entropy::{Entropy, random};
 
 /// Most grants of one key.
 pub const GRANTS_PER_KEY_MAX: usize = 50_000;
-/// Most pairs of a constraint.
-pub const CONSTRAINT_PAIRS_MAX: usize = 8;
-/// Longest value in a constraint, characters.
-pub const CONSTRAINT_VALUE_LEN_MAX: usize = 384;
-/// Longest principal or name, characters.
-pub const GRANT_TEXT_LEN_MAX: usize = 256;
 
 const TOKEN_LEN: usize = 16 + 32;
 
@@ -116,8 +109,12 @@ impl GrantConstraint {
 pub struct NewGrant {
     /// ARN of a user, role, assumed role or account.
     pub grantee: String,
+    /// Unique id of the grantee; none of an account.
+    pub grantee_id: Option<String>,
     /// Who may retire it besides.
     pub retiring: Option<String>,
+    /// Unique id of the retiring principal.
+    pub retiring_id: Option<String>,
     /// Not empty.
     pub operations: BTreeSet<GrantOperation>,
     /// None: every context.
@@ -149,6 +146,10 @@ pub struct Grant {
     pub issuing_account: String,
     /// Milliseconds since 1970.
     pub created_at_ms: u64,
+    /// Unique id that the grantee had then.
+    pub grantee_id: Option<String>,
+    /// Unique id that the retiring principal had then.
+    pub retiring_id: Option<String>,
 }
 
 impl Grant {
@@ -159,7 +160,9 @@ impl Grant {
 
     fn is_made_of(&self, new: &NewGrant) -> bool {
         self.grantee == new.grantee
+            && self.grantee_id == new.grantee_id
             && self.retiring == new.retiring
+            && self.retiring_id == new.retiring_id
             && self.operations == new.operations
             && self.constraint == new.constraint
             && self.name == new.name
@@ -171,50 +174,64 @@ impl Grant {
         caller: &GrantCaller<'_>,
         operation: GrantOperation,
         context: &EncryptionContext,
-    ) -> bool {
-        self.operations.contains(&operation)
-            && caller.is(&self.grantee)
+    ) -> Option<Held> {
+        let covers = self.operations.contains(&operation)
             && (!operation.has_context()
-                || self.constraint.as_ref().is_none_or(|constraint| constraint.matches(context)))
+                || self.constraint.as_ref().is_none_or(|constraint| constraint.matches(context)));
+        caller.held(&self.grantee, self.grantee_id.as_deref()).filter(|_| covers)
     }
 
-    fn may_be_retired_by(&self, caller: &GrantCaller<'_>) -> bool {
-        self.retiring.as_deref().is_some_and(|retiring| caller.is(retiring))
-            || (self.operations.contains(&GrantOperation::RetireGrant) && caller.is(&self.grantee))
-            || (caller.is_account_root && caller.account == self.issuing_account)
+    /// Whether the caller is one of those who may retire it: the retiring principal, the grantee if the grant says so,
+    /// the account that made it.
+    pub fn may_be_retired_by(&self, caller: &GrantCaller<'_>) -> Option<Held> {
+        let retiring = self.retiring.as_deref();
+        let retiring = retiring.and_then(|retiring| caller.held(retiring, self.retiring_id.as_deref()));
+        let grantee = caller.held(&self.grantee, self.grantee_id.as_deref());
+        let grantee = grantee.filter(|_| self.operations.contains(&GrantOperation::RetireGrant));
+        [retiring, grantee, caller.held(&self.issuing_account, None)].into_iter().flatten().max()
     }
 }
 
 /// Who asks, as grants name principals.
 #[derive(Debug, Clone, Copy)]
 pub struct GrantCaller<'a> {
-    /// The caller's own ARNs: the user's, or the session's and its role's.
-    pub arns: &'a [&'a str],
+    /// The caller's own ARN: the user's, the session's.
+    pub arn: &'a str,
+    /// ARN of the role, for sessions.
+    pub role_arn: Option<&'a str>,
+    /// Unique id of the user or role.
+    pub unique_id: &'a str,
     /// Twelve digits.
     pub account: &'a str,
     /// Whether the caller is the account itself.
     pub is_account_root: bool,
 }
 
-impl GrantCaller<'_> {
-    fn is(&self, principal: &str) -> bool {
-        let is_own_account = principal == self.account
-            || principal
-                .strip_prefix("arn:")
-                .and_then(|rest| rest.split_once(":iam::"))
-                .and_then(|(_, rest)| rest.strip_suffix(":root"))
-                .is_some_and(|account| account == self.account);
-        is_own_account || self.arns.contains(&principal)
-    }
+/// How a grant names a caller; the later is the closer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// Through its account, whose own policies decide the rest.
+    ByAccount,
+    /// Itself, its role or its session.
+    ByItself,
 }
 
-/// How RetireGrant names a grant.
-#[derive(Debug, Clone, Copy)]
-pub enum GrantName<'a> {
-    /// By token.
-    Token(&'a str),
-    /// By key and id.
-    Id(KeyId, &'a str),
+impl GrantCaller<'_> {
+    /// Whether a grant's `principal`, which had the unique id `id` when the grant was made, is this caller. A namesake
+    /// made later has another id.
+    fn held(&self, principal: &str, id: Option<&str>) -> Option<Held> {
+        let account = principal.split(':').nth(4).unwrap_or(principal);
+        let names_account = principal == account || principal.ends_with(":root");
+        if names_account {
+            return (account == self.account).then_some(if self.is_account_root {
+                Held::ByItself
+            } else {
+                Held::ByAccount
+            });
+        }
+        let is_named = principal == self.arn || Some(principal) == self.role_arn;
+        (is_named && id.is_none_or(|id| id == self.unique_id)).then_some(Held::ByItself)
+    }
 }
 
 /// The reply of CreateGrant.
@@ -242,7 +259,6 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared<CreatedGrant>, KmsError> {
-        check_shape(new)?;
         let of = self.key(key)?;
         action::check(Action::CreateGrant, of)?;
         let existing = self.grants.get(&key);
@@ -272,32 +288,35 @@ impl KeyStore {
             name: new.name,
             issuing_account: new.issuing_account,
             created_at_ms: now_ms,
+            grantee_id: new.grantee_id,
+            retiring_id: new.retiring_id,
         };
         let reply = CreatedGrant::of(&grant);
         let mutation = self.mutation(vec![Change::Put(Entry::Grant(Box::new(grant)))], entropy)?;
         Ok(Prepared { reply, mutation })
     }
 
-    /// Whether a grant of the key allows the caller this operation in this context.
+    /// How a grant of the key allows the caller this operation in this context, if one does.
     pub fn grant_allows(
         &self,
         key: KeyId,
         caller: &GrantCaller<'_>,
         operation: GrantOperation,
         context: &EncryptionContext,
-    ) -> bool {
-        let mut grants = self.grants.get(&key).into_iter().flat_map(BTreeMap::values);
-        grants.any(|grant| grant.allows(caller, operation, context))
+    ) -> Option<Held> {
+        let grants = self.grants.get(&key).into_iter().flat_map(BTreeMap::values);
+        grants.filter_map(|grant| grant.allows(caller, operation, context)).max()
     }
 
-    /// Whether a grant allows the caller to make `new`: no more operations and no wider constraint than its own.
-    pub fn grant_allows_grant(&self, key: KeyId, caller: &GrantCaller<'_>, new: &NewGrant) -> bool {
-        let mut grants = self.grants.get(&key).into_iter().flat_map(BTreeMap::values);
-        grants.any(|grant| {
-            grant.allows(caller, GrantOperation::CreateGrant, &EncryptionContext::default())
-                && new.operations.is_subset(&grant.operations)
+    /// How a grant allows the caller to make `new`: no more operations and no wider constraint than its own.
+    pub fn grant_allows_grant(&self, key: KeyId, caller: &GrantCaller<'_>, new: &NewGrant) -> Option<Held> {
+        let grants = self.grants.get(&key).into_iter().flat_map(BTreeMap::values);
+        let wide_enough = grants.filter(|grant| {
+            new.operations.is_subset(&grant.operations)
                 && grant.constraint.as_ref().is_none_or(|mine| mine.covers(new.constraint.as_ref()))
-        })
+        });
+        let context = EncryptionContext::default();
+        wide_enough.filter_map(|grant| grant.allows(caller, GrantOperation::CreateGrant, &context)).max()
     }
 
     /// ListGrants of a key, by grant id.
@@ -313,7 +332,7 @@ impl KeyStore {
         let grants = self.grants.get(&key).into_iter().flat_map(BTreeMap::values);
         let shown = grants.filter(|grant| grant_id.is_none_or(|id| id == grant.id));
         let shown = shown.filter(|grant| grantee.is_none_or(|grantee| grantee == grant.grantee));
-        Ok(page.take(shown.map(|grant| (grant.id.to_string(), grant.clone()))))
+        Ok(page.of(shown.map(|grant| (grant.id.to_string(), grant.clone()))))
     }
 
     /// ListRetirableGrants: those of an account's region that name `retiring`.
@@ -324,55 +343,33 @@ impl KeyStore {
             .filter(|(key, _)| self.keys.get(key).is_some_and(|key| key.scope.region == region));
         let shown = here.flat_map(|(_, grants)| grants.values());
         let shown = shown.filter(|grant| grant.retiring.as_deref() == Some(retiring));
-        page.take(shown.map(|grant| (format!("{}/{}", grant.key, grant.id), grant.clone())))
+        page.of(shown.map(|grant| (format!("{}/{}", grant.key, grant.id), grant.clone())))
     }
 
-    /// RetireGrant, by those whom the grant itself lets: retiring principal, grantee with that operation, issuing account.
-    pub fn prepare_retire_grant(
-        &self,
-        name: GrantName<'_>,
-        caller: &GrantCaller<'_>,
-        dry_run: bool,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Mutation, KmsError> {
-        let grant = match name {
-            GrantName::Token(token) => self.grant_of_token(token)?,
-            GrantName::Id(key, grant_id) => self.grant(key, grant_id)?,
-        };
-        if !grant.may_be_retired_by(caller) {
-            return Err(KmsError::AccessDenied {
-                reason: format!("not allowed to retire grant {}", grant.id),
-            });
-        }
-        self.remove_grant(grant, dry_run, entropy)
-    }
-
-    /// RevokeGrant; the caller has checked the right to it.
-    pub fn prepare_revoke_grant(
+    /// RetireGrant and RevokeGrant; the caller has checked the right to it.
+    pub fn prepare_remove_grant(
         &self,
         key: KeyId,
-        grant_id: &str,
+        id: GrantId,
         dry_run: bool,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        let grant = self.grant(key, grant_id)?;
-        self.remove_grant(grant, dry_run, entropy)
+        let held = self.grants.get(&key).is_some_and(|grants| grants.contains_key(&id));
+        match (held, dry_run) {
+            (false, _) => Err(KmsError::GrantNotFound { grant_id: id.to_string() }),
+            (true, true) => Err(KmsError::DryRun),
+            (true, false) => self.mutation(vec![Change::Remove(EntryName::Grant(key, id))], entropy),
+        }
     }
 
     /// The grant a token names.
     pub fn grant_of_token(&self, token: &str) -> Result<&Grant, KmsError> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| KmsError::InvalidGrantToken)?;
-        if bytes.len() != TOKEN_LEN {
-            return Err(KmsError::InvalidGrantToken);
-        }
-        let (mut key, mut id) = ([0; 16], [0; 32]);
-        key.copy_from_slice(&bytes[..16]);
-        id.copy_from_slice(&bytes[16..]);
-        let grants = self.grants.get(&KeyId::from_bytes(key));
-        grants.and_then(|grants| grants.get(&GrantId(id))).ok_or(KmsError::InvalidGrantToken)
+        let (key, id) = read_token(token)?;
+        self.grants.get(&key).and_then(|grants| grants.get(&id)).ok_or(KmsError::InvalidGrantToken)
     }
 
-    fn grant(&self, key: KeyId, grant_id: &str) -> Result<&Grant, KmsError> {
+    /// A grant of a key, by its id.
+    pub fn grant(&self, key: KeyId, grant_id: &str) -> Result<&Grant, KmsError> {
         self.key(key)?;
         let id = GrantId::parse(grant_id)?;
         let grants = self.grants.get(&key);
@@ -380,38 +377,18 @@ impl KeyStore {
             .and_then(|grants| grants.get(&id))
             .ok_or_else(|| KmsError::GrantNotFound { grant_id: grant_id.into() })
     }
-
-    fn remove_grant(
-        &self,
-        grant: &Grant,
-        dry_run: bool,
-        entropy: &mut dyn Entropy,
-    ) -> Result<Mutation, KmsError> {
-        match dry_run {
-            true => Err(KmsError::DryRun),
-            false => self.mutation(vec![Change::Remove(EntryName::Grant(grant.key, grant.id))], entropy),
-        }
-    }
 }
 
-fn check_shape(new: &NewGrant) -> Result<(), KmsError> {
-    let len = |text: &str| text.chars().count();
-    let mut shape = Shape::new().length("granteePrincipal", len(&new.grantee), 1, GRANT_TEXT_LEN_MAX).length(
-        "operations",
-        new.operations.len(),
-        1,
-        GrantOperation::NAMES.len(),
-    );
-    for (member, text) in [("retiringPrincipal", &new.retiring), ("name", &new.name)] {
-        if let Some(text) = text {
-            shape = shape.length(member, len(text), 1, GRANT_TEXT_LEN_MAX);
-        }
-    }
-    if let Some(constraint) = &new.constraint {
-        shape = shape.length("constraints", constraint.pairs().len(), 1, CONSTRAINT_PAIRS_MAX);
-        for value in constraint.pairs().values() {
-            shape = shape.length("constraints", len(value), 0, CONSTRAINT_VALUE_LEN_MAX);
-        }
-    }
-    shape.finish()
+/// Whether a text is a grant token, of a grant that is or was.
+pub fn check_grant_token(token: &str) -> Result<(), KmsError> {
+    read_token(token).map(drop)
+}
+
+fn read_token(token: &str) -> Result<(KeyId, GrantId), KmsError> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| KmsError::InvalidGrantToken)?;
+    let bytes: [u8; TOKEN_LEN] = bytes.try_into().map_err(|_| KmsError::InvalidGrantToken)?;
+    let (mut key, mut id) = ([0; 16], [0; 32]);
+    key.copy_from_slice(&bytes[..16]);
+    id.copy_from_slice(&bytes[16..]);
+    Ok((KeyId::from_bytes(key), GrantId(id)))
 }

@@ -5,10 +5,6 @@ use super::action::Action;
 use super::alias::{ALIAS_PREFIX, MANAGED_SQS_ALIAS};
 use super::key::{KeyId, Scope};
 use super::kms_error::KmsError;
-use super::shape::Shape;
-
-/// Longest identifier, characters.
-pub const IDENTIFIER_LEN_MAX: usize = 2_048;
 
 /// An identifier taken apart.
 enum Named<'a> {
@@ -64,7 +60,6 @@ impl KeyStore {
 }
 
 fn parse<'a>(identifier: &'a str, caller: &Scope) -> Result<Named<'a>, KmsError> {
-    Shape::new().length("keyId", identifier.chars().count(), 1, IDENTIFIER_LEN_MAX).finish()?;
     if !identifier.starts_with("arn:") {
         return Ok(match identifier.starts_with(ALIAS_PREFIX) {
             true => Named::Alias { name: identifier, scope: caller.clone() },

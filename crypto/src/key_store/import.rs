@@ -20,8 +20,7 @@ use super::catalog_entry::Entry;
 use super::key::{ExpirationModel, Key, KeyId, KeyState, Material, MaterialSecret, wire_names};
 use super::kms_error::KmsError;
 use super::rotation::DAY_MS;
-use super::shape::Shape;
-use super::{Change, KeyStore, Mutation, Prepared, SubKey};
+use super::{Change, KeyStore, Prepared, SubKey};
 use crate::entropy::Entropy;
 use crate::root_key::RootKey;
 
@@ -29,8 +28,6 @@ use crate::root_key::RootKey;
 pub const IMPORT_TOKEN_VALID_MS: u64 = DAY_MS;
 /// Longest validity of imported material, days.
 pub const MATERIAL_VALID_DAYS_MAX: u64 = 365;
-/// Longest import token and encrypted material, bytes.
-pub const IMPORT_BYTES_MAX: usize = 6_144;
 
 const MATERIAL_LEN: usize = 32;
 const TOKEN_AAD: &[u8] = b"sealq import token v1";
@@ -122,6 +119,10 @@ pub struct Import<'a> {
     pub expiration_model: Option<ExpirationModel>,
     /// When it does, milliseconds since 1970.
     pub valid_to_ms: Option<u64>,
+    /// Which material it must be, 64 hexadecimal digits.
+    pub material_id: Option<&'a str>,
+    /// Whether it is to be another material than before: a key has one only.
+    pub is_new: bool,
 }
 
 /// The reply of ImportKeyMaterial and DeleteImportedKeyMaterial.
@@ -183,6 +184,11 @@ impl Token {
 }
 
 impl KeyStore {
+    /// Whether a key takes material at all. Errors: origin, state.
+    pub fn check_import(&self, key: KeyId) -> Result<(), KmsError> {
+        action::check(Action::GetParametersForImport, self.key(key)?)
+    }
+
     /// GetParametersForImport, with a pair made just for it. Changes nothing.
     pub fn parameters_for_import(
         &self,
@@ -208,10 +214,6 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared<ImportedMaterial>, KmsError> {
-        Shape::new()
-            .length("importToken", import.token.len(), 1, IMPORT_BYTES_MAX)
-            .length("encryptedKeyMaterial", import.encrypted_material.len(), 1, IMPORT_BYTES_MAX)
-            .finish()?;
         let expires_at_ms = expiry(import, now_ms)?;
         let before = self.key(key)?;
         action::check(Action::ImportKeyMaterial, before)?;
@@ -224,6 +226,12 @@ impl KeyStore {
         let secret: [u8; MATERIAL_LEN] =
             bytes.as_slice().try_into().map_err(|_| KmsError::IncorrectKeyMaterial)?;
         let id = self.imported_material_id(key, &secret);
+        if import.material_id.is_some_and(|expected| expected != hex::encode(id)) {
+            return Err(KmsError::IncorrectKeyMaterial);
+        }
+        if import.is_new && before.materials.iter().any(|material| material.id != id) {
+            return Err(KmsError::Unsupported { what: "A second key material of an imported key".into() });
+        }
         let mut after = before.clone();
         if before.state() == KeyState::PendingImport {
             after.enabled = true;
@@ -238,9 +246,14 @@ impl KeyStore {
     pub fn prepare_delete_imported_material(
         &self,
         key: KeyId,
+        material_id: Option<&str>,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared<ImportedMaterial>, KmsError> {
-        let mutation: Mutation = self.change_key(key, Action::DeleteImportedKeyMaterial, entropy, |key| {
+        let mutation = self.change_key(key, Action::DeleteImportedKeyMaterial, entropy, |key| {
+            let has = |id: &str| key.materials.iter().any(|material| material.id_hex() == id);
+            if let Some(id) = material_id.filter(|id| !has(id)) {
+                return Err(KmsError::MaterialNotFound { id: id.into() });
+            }
             for material in &mut key.materials {
                 (material.secret, material.expires_at_ms) = (None, None);
             }
@@ -351,6 +364,8 @@ mod tests {
             encrypted_material,
             expiration_model: None,
             valid_to_ms: Some(NOW_MS + DAY_MS),
+            material_id: None,
+            is_new: false,
         }
     }
 
@@ -385,11 +400,18 @@ mod tests {
         assert_eq!(gone.name(), "KMSInvalidStateException");
 
         let other = wrap(&parameters, WrappingAlgorithm::OaepSha256, &[4; 32]);
-        let other = bench.store.prepare_import(key, &import(&parameters, &other), NOW_MS, &mut SystemEntropy);
-        assert_eq!(other.unwrap_err(), KmsError::IncorrectKeyMaterial);
+        let attempt = |import: &Import<'_>| {
+            bench.store.prepare_import(key, import, NOW_MS, &mut SystemEntropy).map(|prepared| prepared.reply)
+        };
+        let other = import(&parameters, &other);
+        assert_eq!(attempt(&other), Err(KmsError::IncorrectKeyMaterial));
+        let second = attempt(&Import { is_new: true, ..other });
+        assert_eq!(second.unwrap_err().name(), "UnsupportedOperationException");
+        let named = Import { material_id: Some("00"), ..import(&parameters, &wrapped) };
+        assert_eq!(attempt(&named), Err(KmsError::IncorrectKeyMaterial));
         assert_eq!(bring(&mut bench), first);
         assert!(bench.store.decrypt(&blob, None, &context, false).is_ok());
-        let deleted = bench.store.prepare_delete_imported_material(key, &mut SystemEntropy).unwrap();
+        let deleted = bench.store.prepare_delete_imported_material(key, None, &mut SystemEntropy).unwrap();
         assert_eq!(deleted.reply, first);
         bench.commit(deleted.mutation);
         assert_eq!(bench.store.describe_key(key).unwrap().key_state, KeyState::PendingImport);
@@ -417,7 +439,7 @@ mod tests {
         let mut bench = Bench::new();
         let (key, other) = (external(&mut bench), external(&mut bench));
         let parameters = parameters(&bench, key, WrappingAlgorithm::OaepSha256);
-        assert!(parameters.import_token.len() <= IMPORT_BYTES_MAX);
+        assert!(parameters.import_token.len() <= 6_144, "the longest that ImportKeyMaterial takes");
         let wrapped = wrap(&parameters, WrappingAlgorithm::OaepSha256, &[3; 32]);
         let attempt = |key, import: &Import<'_>, now_ms| {
             bench.store.prepare_import(key, import, now_ms, &mut SystemEntropy).unwrap_err()

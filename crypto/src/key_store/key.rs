@@ -217,6 +217,8 @@ pub(crate) struct Key {
     pub(crate) on_demand_rotations: u32,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) policy: String,
+    /// Unique ids, by ARN, of the users and roles that the policy named when it was written.
+    pub(crate) policy_ids: BTreeMap<String, String>,
 }
 
 impl Key {
@@ -330,6 +332,7 @@ pub(crate) mod testing {
             on_demand_rotations: 0,
             tags: BTreeMap::new(),
             policy: String::new(),
+            policy_ids: BTreeMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@
 use thiserror::Error;
 
 use super::action::Action;
-use super::key::{KeyUsage, Origin};
+use super::key::{KeySpec, KeyUsage, Origin};
 use crate::entropy::EntropyError;
 use crate::key_service::{KeyServiceError, Refusal};
 
@@ -62,9 +62,21 @@ pub enum KmsError {
         /// As given.
         grant_id: String,
     },
+    /// No such material of the key.
+    #[error("Key material {id} not found")]
+    MaterialNotFound {
+        /// As given.
+        id: String,
+    },
     /// Malformed ARN.
     #[error("Invalid arn {given}")]
     InvalidArn {
+        /// As given.
+        given: String,
+    },
+    /// An ARN that is nobody's, or of a kind that cannot have a grant.
+    #[error("ARN does not refer to a valid principal: {given}")]
+    NoPrincipal {
         /// As given.
         given: String,
     },
@@ -101,6 +113,14 @@ pub enum KmsError {
         usage: KeyUsage,
         /// What was asked.
         action: Action,
+    },
+    /// The key has no such algorithm.
+    #[error("Algorithm {algorithm} is incompatible with key spec {spec}.", spec = .spec.name())]
+    Algorithm {
+        /// As named.
+        algorithm: String,
+        /// What the key is.
+        spec: KeySpec,
     },
     /// Altered, cut, foreign, or another encryption context: deliberately says no more.
     #[error("")]
@@ -238,13 +258,14 @@ impl KmsError {
             | Self::OtherRegion { .. }
             | Self::AliasNotFound { .. }
             | Self::GrantNotFound { .. }
+            | Self::MaterialNotFound { .. }
             | Self::PolicyNotFound => "NotFoundException",
-            Self::InvalidArn { .. } => "InvalidArnException",
+            Self::InvalidArn { .. } | Self::NoPrincipal { .. } => "InvalidArnException",
             Self::Disabled { .. } => "DisabledException",
             Self::PendingDeletion { .. } | Self::PendingImport { .. } | Self::NotPendingDeletion { .. } => {
                 "KMSInvalidStateException"
             }
-            Self::KeyUsage { .. } => "InvalidKeyUsageException",
+            Self::KeyUsage { .. } | Self::Algorithm { .. } => "InvalidKeyUsageException",
             Self::InvalidCiphertext => "InvalidCiphertextException",
             Self::IncorrectKey => "IncorrectKeyException",
             Self::InvalidGrantToken => "InvalidGrantTokenException",

@@ -9,21 +9,16 @@ use super::key::{Key, KeyId, KeyManager, KeySpec, KeyUsage, Origin, RotationSche
 use super::kms_error::KmsError;
 use super::metadata::{KeyListEntry, KeyMetadata};
 use super::page::{Listed, Page};
-use super::policy::{check_policy_shape, default_policy, managed_sqs_policy};
+use super::policy::{check_policy_size, default_policy, managed_sqs_policy};
 use super::rotation::{DAY_MS, PERIOD_DAYS_DEFAULT};
-use super::shape::Shape;
 use super::tag;
 use super::{Change, KeyStore, Mutation, Prepared};
 use crate::entropy::Entropy;
 
-/// Longest description, characters.
-pub const DESCRIPTION_LEN_MAX: usize = 8_192;
 /// Most customer keys of one account and region.
 pub const KEYS_PER_ACCOUNT_MAX: usize = 100_000;
-/// Shortest wait before a key is destroyed, days.
-pub const PENDING_WINDOW_DAYS_MIN: u64 = 7;
-/// Longest wait, and the default, days.
-pub const PENDING_WINDOW_DAYS_MAX: u64 = 30;
+/// Wait before a key is destroyed when none is named, days.
+pub const PENDING_WINDOW_DAYS_DEFAULT: u64 = 30;
 /// Description of the managed SQS key.
 const MANAGED_SQS_DESCRIPTION: &str =
     "Default key that protects my SQS messages when no other key is defined";
@@ -33,6 +28,8 @@ const MANAGED_SQS_DESCRIPTION: &str =
 pub struct NewKey {
     /// Policy text, parsed and checked by the caller; the default policy if absent.
     pub policy: Option<String>,
+    /// Unique ids of the users and roles that the policy names, by ARN.
+    pub policy_ids: BTreeMap<String, String>,
     /// Empty if absent.
     pub description: String,
     /// Required of keys that are not symmetric.
@@ -65,9 +62,8 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared<KeyMetadata>, KmsError> {
-        check_description(&new.description)?;
         let policy = match new.policy {
-            Some(policy) => check_policy_shape(&policy).map(|()| policy)?,
+            Some(policy) => check_policy_size(&policy).map(|()| policy)?,
             None => default_policy(scope),
         };
         let spec = new.spec.unwrap_or(KeySpec::SymmetricDefault);
@@ -104,6 +100,7 @@ impl KeyStore {
             on_demand_rotations: 0,
             tags,
             policy,
+            policy_ids: new.policy_ids,
         };
         if origin == Origin::AwsKms {
             key.add_material(None, now_ms, entropy)?;
@@ -163,7 +160,7 @@ impl KeyStore {
 
     /// ListKeys of an account and region, all states, by key id.
     pub fn list_keys(&self, scope: &Scope, page: &Page) -> Listed<KeyListEntry> {
-        page.take(self.keys.values().filter(|key| key.scope == *scope).map(|key| {
+        page.of(self.keys.values().filter(|key| key.scope == *scope).map(|key| {
             let key_id = key.id.to_string();
             (key_id.clone(), KeyListEntry { key_arn: key.arn(), key_id })
         }))
@@ -176,7 +173,6 @@ impl KeyStore {
         description: &str,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        check_description(description)?;
         self.change_key(key, Action::UpdateKeyDescription, entropy, |key| {
             description.clone_into(&mut key.description);
             Ok(())
@@ -207,10 +203,7 @@ impl KeyStore {
         now_ms: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Prepared<ScheduledDeletion>, KmsError> {
-        let days = pending_window_days.unwrap_or(PENDING_WINDOW_DAYS_MAX);
-        Shape::new()
-            .range("pendingWindowInDays", days, PENDING_WINDOW_DAYS_MIN, PENDING_WINDOW_DAYS_MAX)
-            .finish()?;
+        let days = pending_window_days.unwrap_or(PENDING_WINDOW_DAYS_DEFAULT);
         let deletion_at_ms = now_ms.saturating_add(days * DAY_MS);
         let mutation = self.change_key(key, Action::ScheduleKeyDeletion, entropy, |key| {
             key.deletion_at_ms = Some(deletion_at_ms);
@@ -277,6 +270,7 @@ impl KeyStore {
             on_demand_rotations: 0,
             tags: BTreeMap::new(),
             policy: managed_sqs_policy(scope),
+            policy_ids: BTreeMap::new(),
         };
         key.add_material(None, now_ms, entropy)?;
         Ok(key)
@@ -289,10 +283,6 @@ impl KeyStore {
             false => Ok(id),
         }
     }
-}
-
-fn check_description(description: &str) -> Result<(), KmsError> {
-    Shape::new().length("description", description.chars().count(), 0, DESCRIPTION_LEN_MAX).finish()
 }
 
 fn usage_of(spec: KeySpec, usage: Option<KeyUsage>) -> Result<KeyUsage, KmsError> {

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::cryptography::SYMMETRIC_DEFAULT;
 use super::key::{ExpirationModel, Key, KeyManager, KeySpec, KeyState, KeyUsage, Origin, RotationType};
 
 /// Milliseconds since 1970 as the wire has them: seconds with a fraction.
@@ -73,7 +74,7 @@ pub struct KeyMetadata {
     pub description: String,
     /// Only in state Enabled.
     pub enabled: bool,
-    /// `SYMMETRIC_DEFAULT` of keys that encrypt; empty of others.
+    /// Of keys that encrypt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub encryption_algorithms: Vec<&'static str>,
     /// Imported material only.
@@ -95,9 +96,15 @@ pub struct KeyMetadata {
     pub key_usage: KeyUsage,
     /// Always false.
     pub multi_region: bool,
+    /// Of keys that make message authentication codes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mac_algorithms: Vec<&'static str>,
     /// Where its material comes from.
     #[serde(serialize_with = "Origin::wire")]
     pub origin: Origin,
+    /// Of keys that sign.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signing_algorithms: Vec<&'static str>,
     /// End of imported material, milliseconds since 1970.
     #[serde(
         rename = "ValidTo",
@@ -112,6 +119,7 @@ impl KeyMetadata {
         let state = key.state();
         let material = key.materials.last().filter(|material| material.secret.is_some());
         let imported = material.filter(|_| key.origin == Origin::External);
+        let algorithms = |usage| if key.usage == usage { algorithms(key.spec, usage) } else { Vec::new() };
         Self {
             account: key.scope.account.clone(),
             arn: key.arn(),
@@ -123,10 +131,7 @@ impl KeyMetadata {
             deletion_at_ms: key.deletion_at_ms,
             description: key.description.clone(),
             enabled: state == KeyState::Enabled,
-            encryption_algorithms: match key.is_symmetric() {
-                true => vec!["SYMMETRIC_DEFAULT"],
-                false => Vec::new(),
-            },
+            encryption_algorithms: algorithms(KeyUsage::EncryptDecrypt),
             expiration_model: imported.map(|material| match material.expires_at_ms {
                 Some(_) => ExpirationModel::Expires,
                 None => ExpirationModel::DoesNotExpire,
@@ -136,10 +141,30 @@ impl KeyMetadata {
             key_spec: key.spec,
             key_state: state,
             key_usage: key.usage,
+            mac_algorithms: algorithms(KeyUsage::GenerateVerifyMac),
             multi_region: false,
             origin: key.origin,
+            signing_algorithms: algorithms(KeyUsage::SignVerify),
             valid_to_ms: imported.and_then(|material| material.expires_at_ms),
         }
+    }
+}
+
+/// What a key of this spec and usage could do.
+fn algorithms(spec: KeySpec, usage: KeyUsage) -> Vec<&'static str> {
+    match (spec, usage) {
+        (KeySpec::SymmetricDefault, _) => vec![SYMMETRIC_DEFAULT],
+        (KeySpec::Hmac256, _) => vec!["HMAC_SHA_256"],
+        (KeySpec::EccNistP256, _) => vec!["ECDSA_SHA_256"],
+        (KeySpec::Rsa2048, KeyUsage::SignVerify) => vec![
+            "RSASSA_PKCS1_V1_5_SHA_256",
+            "RSASSA_PKCS1_V1_5_SHA_384",
+            "RSASSA_PKCS1_V1_5_SHA_512",
+            "RSASSA_PSS_SHA_256",
+            "RSASSA_PSS_SHA_384",
+            "RSASSA_PSS_SHA_512",
+        ],
+        (KeySpec::Rsa2048, _) => vec!["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"],
     }
 }
 

@@ -1,9 +1,10 @@
 //! The policy texts the key service writes itself. Knows no policy language: texts are kept as given.
 
+use std::collections::BTreeMap;
+
 use super::action::Action;
 use super::key::{KeyId, Scope};
 use super::kms_error::KmsError;
-use super::shape::Shape;
 use super::{KeyStore, Mutation};
 use crate::entropy::Entropy;
 
@@ -41,8 +42,16 @@ pub fn managed_sqs_policy(scope: &Scope) -> String {
     )
 }
 
-pub(crate) fn check_policy_shape(policy: &str) -> Result<(), KmsError> {
-    Shape::new().length("policy", policy.len(), 1, POLICY_BYTES_MAX).finish()
+/// Errors: [`KmsError::LimitExceeded`] for a longer policy than a key can have.
+pub fn check_policy_size(policy: &str) -> Result<(), KmsError> {
+    match policy.len() <= POLICY_BYTES_MAX {
+        true => Ok(()),
+        false => Err(KmsError::LimitExceeded {
+            what: "Bytes per key policy",
+            limit: POLICY_BYTES_MAX,
+            of: format!("a policy of {}", policy.len()),
+        }),
+    }
 }
 
 impl KeyStore {
@@ -54,18 +63,27 @@ impl KeyStore {
         }
     }
 
-    /// Replaces the policy text, which the caller has parsed and held against the lockout rule.
+    /// The key's policy text and the unique ids, by ARN, that the users and roles in it had when it was written.
+    pub fn bound_policy(&self, key: KeyId) -> Result<(&str, &BTreeMap<String, String>), KmsError> {
+        let key = self.key(key)?;
+        Ok((&key.policy, &key.policy_ids))
+    }
+
+    /// Replaces the policy text, which the caller has parsed and held against the lockout rule, and the ids of those
+    /// whom it names.
     pub fn prepare_put_policy(
         &self,
         key: KeyId,
         name: Option<&str>,
         policy: &str,
+        policy_ids: BTreeMap<String, String>,
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
-        check_policy_shape(policy)?;
+        check_policy_size(policy)?;
         self.policy(key, name)?;
         self.change_key(key, Action::PutKeyPolicy, entropy, |key| {
             policy.clone_into(&mut key.policy);
+            key.policy_ids = policy_ids;
             Ok(())
         })
     }

@@ -6,7 +6,6 @@ use super::key::{Key, KeyId, KeyState, RotationSchedule, RotationType};
 use super::kms_error::KmsError;
 use super::metadata::{RotationListEntry, RotationStatus};
 use super::page::{Listed, Page};
-use super::shape::Shape;
 use super::{Change, KeyStore, Mutation, Prepared};
 use crate::entropy::Entropy;
 
@@ -14,10 +13,6 @@ use crate::entropy::Entropy;
 pub const DAY_MS: u64 = 86_400_000;
 /// Period of automatic rotation when none is named, days.
 pub const PERIOD_DAYS_DEFAULT: u32 = 365;
-/// Shortest period, days.
-pub const PERIOD_DAYS_MIN: u32 = 90;
-/// Longest period, days.
-pub const PERIOD_DAYS_MAX: u32 = 2_560;
 /// Most on-demand rotations of one key.
 pub const ON_DEMAND_ROTATIONS_MAX: u32 = 25;
 
@@ -44,9 +39,6 @@ impl KeyStore {
         entropy: &mut dyn Entropy,
     ) -> Result<Mutation, KmsError> {
         let days = period_days.unwrap_or(u64::from(PERIOD_DAYS_DEFAULT));
-        Shape::new()
-            .range("rotationPeriodInDays", days, u64::from(PERIOD_DAYS_MIN), u64::from(PERIOD_DAYS_MAX))
-            .finish()?;
         self.change_key(key, Action::EnableKeyRotation, entropy, |key| {
             check_symmetric(key)?;
             let days = days as u32;
@@ -114,7 +106,7 @@ impl KeyStore {
         let (arn, current) = (key.arn(), key.materials.len().saturating_sub(1));
         let shown = key.materials.iter().enumerate();
         let shown = shown.filter(|(_, material)| all_material || material.rotation.is_some());
-        Ok(page.take(shown.map(|(at, material)| {
+        Ok(page.of(shown.map(|(at, material)| {
             let state = if at == current { "CURRENT" } else { "NON_CURRENT" };
             let entry = RotationListEntry {
                 key_id: arn.clone(),

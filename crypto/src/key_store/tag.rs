@@ -8,16 +8,11 @@ use super::action::Action;
 use super::key::KeyId;
 use super::kms_error::{KmsError, TagFault};
 use super::page::{Listed, Page};
-use super::shape::Shape;
 use super::{KeyStore, Mutation};
 use crate::entropy::Entropy;
 
 /// Most tags of one key.
 pub const TAGS_MAX: usize = 50;
-/// Longest tag key, characters.
-pub const TAG_KEY_LEN_MAX: usize = 128;
-/// Longest tag value, characters.
-pub const TAG_VALUE_LEN_MAX: usize = 256;
 
 /// An entry of ListResourceTags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,16 +26,6 @@ pub struct Tag {
 
 /// Adds `new` to `tags`, overwriting equal keys. Errors leave `tags` half changed: they are thrown away then.
 pub(crate) fn merge(tags: &mut BTreeMap<String, String>, new: &[(String, String)]) -> Result<(), KmsError> {
-    let mut shape = Shape::new();
-    for (key, value) in new {
-        shape = shape.length("tags.member.tagKey", key.chars().count(), 1, TAG_KEY_LEN_MAX).length(
-            "tags.member.tagValue",
-            value.chars().count(),
-            0,
-            TAG_VALUE_LEN_MAX,
-        );
-    }
-    shape.finish()?;
     if new.iter().any(|(key, _)| key.starts_with("aws:")) {
         return Err(TagFault::Reserved.into());
     }
@@ -64,9 +49,9 @@ impl KeyStore {
     /// ListResourceTags, by tag key.
     pub fn list_tags(&self, key: KeyId, page: &Page) -> Result<Listed<Tag>, KmsError> {
         let tags = self.tags(key)?.iter();
-        Ok(page.take(
-            tags.map(|(key, value)| (key.clone(), Tag { tag_key: key.clone(), tag_value: value.clone() })),
-        ))
+        Ok(page
+            .of(tags
+                .map(|(key, value)| (key.clone(), Tag { tag_key: key.clone(), tag_value: value.clone() }))))
     }
 
     /// TagResource.

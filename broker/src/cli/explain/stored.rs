@@ -60,12 +60,14 @@ impl Stored {
 
 /// The compiled policy of a key.
 pub(super) fn key_policy(store: &KeyStore, key: KeyId, arn: &str) -> Result<Policy, ExplainError> {
-    let text = store.policy(key, None).map_err(ExplainError::NoKey)?;
+    let (text, ids) = store.bound_policy(key).map_err(ExplainError::NoKey)?;
     let damaged = |error: sealq_api::iam::PolicyError| ExplainError::KeyPolicy {
         arn: arn.to_owned(),
         reason: error.to_string(),
     };
-    Policy::parse(text, PolicyKind::Key).map_err(damaged)
+    let mut policy = Policy::parse(text, PolicyKind::Key).map_err(damaged)?;
+    policy.resolve(|arn| ids.get(arn).cloned());
+    Ok(policy)
 }
 
 struct Reading {

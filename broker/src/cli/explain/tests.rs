@@ -119,7 +119,9 @@ fn store_key(config: &Config, policy: &str) -> String {
     keep(&mut store, made.mutation);
     let grant = NewGrant {
         grantee: NOBODY.into(),
+        grantee_id: None,
         retiring: None,
+        retiring_id: None,
         operations: BTreeSet::from([GrantOperation::Decrypt]),
         constraint: None,
         name: None,
