@@ -352,6 +352,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         }
     }
     health.set_ready(false);
+    // Long polls would be cut off at the end of the grace period: their clients ask again, of the next process.
+    handle.tell(Command::EndWaits);
     stop.stop();
     for listener in serving {
         if let Err(error) = listener.await {

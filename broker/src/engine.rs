@@ -54,6 +54,8 @@ struct Core<T> {
     dirty: Vec<u32>,
     /// Queues whose messages are still being read after the start.
     unread: VecDeque<u32>,
+    /// No receive waits for a message any more.
+    waits_ended: bool,
 }
 
 enum Pending<T> {
@@ -82,6 +84,7 @@ impl<T: ReplyToken> Engine<T> {
             moved_lsn: Lsn(0),
             dirty: Vec::new(),
             unread: VecDeque::new(),
+            waits_ended: false,
         };
         Self { queues: HashMap::new(), core }
     }
@@ -96,6 +99,13 @@ impl<T: ReplyToken> Engine<T> {
             Command::CancelReceive { stream, waiter_id } => {
                 if let Some(queue) = self.queues.get_mut(&stream) {
                     queue.waiters.retain(|waiter| waiter.id != waiter_id);
+                }
+            }
+            Command::EndWaits => {
+                self.core.waits_ended = true;
+                for queue in self.queues.values_mut() {
+                    let ended = queue.waiters.drain(..);
+                    out.extend(ended.map(|waiter| Effect::Reply(waiter.reply, Outcome::Received(Vec::new()))));
                 }
             }
             Command::Unreceive { stream, receipts } => self.unreceive(now_ms, stream, &receipts, log),

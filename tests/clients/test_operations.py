@@ -1,9 +1,11 @@
 """What an operator sees: metrics, health, commands, settings that are refused."""
 
+import concurrent.futures
 import json
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -75,6 +77,20 @@ def test_ready_ends_with_the_process(own_broker):
     assert "ready in" in own_broker.log()
     assert own_broker.stop() == 0
     assert own_broker.run("healthcheck", check=False).returncode == 1
+
+
+def test_a_stop_answers_the_long_polls_before_it_closes(own_broker):
+    sqs = own_broker.start().client()
+    url = sqs.create_queue(QueueName="waited-for")["QueueUrl"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [own_broker.client() for _ in range(8)]
+        polls = [pool.submit(client.receive_message, QueueUrl=url, WaitTimeSeconds=20) for client in clients]
+        time.sleep(1)
+        assert not any(poll.done() for poll in polls)
+        assert own_broker.stop() == 0
+        replies = [poll.result() for poll in polls]
+    assert not any("Messages" in reply for reply in replies)
+    assert {reply["ResponseMetadata"]["HTTPStatusCode"] for reply in replies} == {200}
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ pub enum Command<T> {
         /// Its id.
         waiter_id: u64,
     },
+    /// The broker stops: receives that wait are answered without messages, and none waits any more.
+    EndWaits,
     /// Deliveries that could not be opened: undo the receive.
     Unreceive {
         /// Their queue.

@@ -43,7 +43,7 @@ impl<T: ReplyToken> Engine<T> {
         self.core.dirty.push(stream);
         if !deliveries.is_empty() {
             self.core.deliver(moved_lsn, reply, deliveries, out);
-        } else if wait_ms > 0 && request.skip.is_empty() {
+        } else if wait_ms > 0 && request.skip.is_empty() && !self.core.waits_ended {
             let id = request.waiter_id;
             self.core.timers.set(now_ms + wait_ms, Alarm::Waiter { stream, waiter_id: id });
             queue.waiters.push_back(Waiter { id, request, reply });
