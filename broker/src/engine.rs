@@ -105,7 +105,9 @@ impl<T: ReplyToken> Engine<T> {
                 self.core.waits_ended = true;
                 for queue in self.queues.values_mut() {
                     let ended = queue.waiters.drain(..);
-                    out.extend(ended.map(|waiter| Effect::Reply(waiter.reply, Outcome::Received(Vec::new()))));
+                    out.extend(
+                        ended.map(|waiter| Effect::Reply(waiter.reply, Outcome::Received(Vec::new()))),
+                    );
                 }
             }
             Command::Unreceive { stream, receipts } => self.unreceive(now_ms, stream, &receipts, log),
