@@ -66,6 +66,8 @@ SEEDS = {
         sealed_message(1, context=b"arn:aws:sqs:us-east-1:000000000000:q", wrapped=bytes(60)),
         sealed_message(2, key_arn=b"arn:aws:kms:us-east-1:000000000000:key/k", context=b"arn:aws:sqs:::q", wrapped=bytes(100)),
     ],
+    # Format 1, key id, short material id, nonce, ciphertext, tag; and changes to each part of a good one.
+    "ciphertext_blob": [b"\x01" + bytes(16 + 8 + 12 + 5 + 16), bytes(1 + 16 + 8) + b"\x01", bytes(37) + b"\xff", b"\x02"],
     "frames": [bytes([0, 0, 16, 4, 1, 2, 3, 4]), bytes(64), bytes(range(64))],
     "checkpoint": [checkpoint()],
     "json": [

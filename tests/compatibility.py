@@ -28,9 +28,11 @@ SQS_ACTIONS = """AddPermission CancelMessageMoveTask ChangeMessageVisibility Cha
 DeleteMessage DeleteMessageBatch DeleteQueue GetQueueAttributes GetQueueUrl ListDeadLetterSourceQueues
 ListMessageMoveTasks ListQueueTags ListQueues PurgeQueue ReceiveMessage RemovePermission SendMessage SendMessageBatch
 SetQueueAttributes StartMessageMoveTask TagQueue UntagQueue""".split()
-KMS_ACTIONS = """CancelKeyDeletion CreateAlias CreateGrant CreateKey Decrypt DeleteAlias DescribeKey DisableKey EnableKey
-Encrypt GenerateDataKey GetKeyPolicy ListAliases ListGrants ListKeys PutKeyPolicy RevokeGrant RotateKeyOnDemand
-ScheduleKeyDeletion UpdateAlias""".split()
+KMS_ACTIONS = """CancelKeyDeletion CreateAlias CreateGrant CreateKey Decrypt DeleteAlias DeleteImportedKeyMaterial DescribeKey
+DisableKey DisableKeyRotation EnableKey EnableKeyRotation Encrypt GenerateDataKey GenerateDataKeyWithoutPlaintext
+GenerateRandom GetKeyPolicy GetKeyRotationStatus GetParametersForImport ImportKeyMaterial ListAliases ListGrants
+ListKeyPolicies ListKeyRotations ListKeys ListResourceTags ListRetirableGrants PutKeyPolicy ReEncrypt RetireGrant
+RevokeGrant RotateKeyOnDemand ScheduleKeyDeletion TagResource UntagResource UpdateAlias UpdateKeyDescription""".split()
 STS_ACTIONS = "AssumeRole GetCallerIdentity".split()
 
 # Client: files of its tests, what stands in each of these files, how it writes an action.

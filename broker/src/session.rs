@@ -177,3 +177,60 @@ fn caller(claims: &Claims, identities: &Identities, request: Caller) -> Option<C
     let access_key_id = request.access_key_id.clone();
     Some(owner.caller(&access_key_id, request))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW_S: u64 = 1_764_000_000;
+
+    fn tokens() -> SessionTokens {
+        SessionTokens::new(Zeroizing::new([7; 32]))
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            owner_arn: "arn:aws:iam::000000000000:root".into(),
+            owner_id: "000000000000".into(),
+            session_name: String::new(),
+            policies: Vec::new(),
+            tags: Vec::new(),
+            of_service: false,
+            issued_at_s: NOW_S,
+            expires_at_s: NOW_S + 900,
+        }
+    }
+
+    fn refused(token: &str, access_key_id: &str) -> bool {
+        tokens().open(token, access_key_id, NOW_S * 1_000, &Identities::default()).is_err()
+    }
+
+    #[test]
+    fn auth_9_a_token_changed_in_any_character_or_of_another_key_opens_nothing() {
+        let issued = tokens().issue(&claims()).unwrap();
+        let sealed = URL_SAFE_NO_PAD.decode(&issued.session_token).unwrap();
+        let key = issued.access_key_id.as_bytes();
+        assert!(tokens().seal.unwrap(key, &sealed).is_ok());
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert!(tokens().seal.unwrap(key, &altered).is_err(), "byte {at}");
+            assert!(refused(&URL_SAFE_NO_PAD.encode(&altered), &issued.access_key_id));
+            assert!(refused(&URL_SAFE_NO_PAD.encode(&sealed[..at]), &issued.access_key_id));
+        }
+        assert!(tokens().seal.unwrap(b"ASIAOTHER", &sealed).is_err());
+        assert!(refused(&issued.session_token, "ASIAOTHER"));
+    }
+
+    proptest! {
+        #[test]
+        fn auth_9_any_text_as_a_token_is_refused(token in ".{0,2100}", claims in any::<Vec<u8>>()) {
+            prop_assert!(refused(&token, "ASIAAAAAAAAAAAAAAAAA"));
+            // Well sealed and not what a token says: refused as well.
+            let sealed = tokens().seal.wrap(b"ASIA", &claims, &mut SystemEntropy).unwrap();
+            prop_assert!(refused(&URL_SAFE_NO_PAD.encode(sealed), "ASIA"));
+        }
+    }
+}

@@ -91,6 +91,30 @@ fn kms_2_any_other_context_is_invalid_ciphertext_without_a_message() {
 }
 
 #[test]
+fn kms_2_no_bytes_open_but_those_that_were_sealed() {
+    let mut bench = Bench::new();
+    let key = bench.create_key();
+    let blob = encrypt(&bench, key, &queue_context());
+    let open = |bytes: &[u8]| bench.store.decrypt(bytes, None, &queue_context(), false);
+    for bit in 0..blob.len() * 8 {
+        let mut altered = blob.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(open(&altered), Err(KmsError::InvalidCiphertext), "bit {bit}");
+    }
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/ciphertext_blob");
+    for seed in std::fs::read_dir(corpus).unwrap() {
+        let bytes = std::fs::read(seed.unwrap().path()).unwrap();
+        assert_eq!(open(&bytes), Err(KmsError::InvalidCiphertext));
+        let altered: Vec<u8> = blob
+            .iter()
+            .zip(bytes.iter().chain(std::iter::repeat(&0)))
+            .map(|(byte, change)| byte ^ change)
+            .collect();
+        assert_eq!(open(&altered).is_ok(), altered == blob);
+    }
+}
+
+#[test]
 fn kms_3_decrypt_finds_the_key_and_refuses_another() {
     let mut bench = Bench::new();
     let (key, other) = (bench.create_key(), bench.create_key());
