@@ -101,7 +101,8 @@ pub(crate) struct CatalogPlace {
     pub(crate) segment: u64,
 }
 
-struct InFlight {
+/// What is known of a group beside its bytes.
+struct GroupFacts {
     segment: u64,
     last_lsn: u64,
     records: u64,
@@ -111,7 +112,7 @@ struct InFlight {
 
 struct ClosedGroup {
     write: GroupWrite,
-    flight: InFlight,
+    facts: GroupFacts,
 }
 
 /// The next segment's file.
@@ -156,7 +157,8 @@ pub struct Log {
     /// The group being filled.
     pub(crate) open: Group,
     closed: VecDeque<ClosedGroup>,
-    in_flight: Option<InFlight>,
+    /// The group being written; when that failed, for good: it can still be read from here.
+    in_flight: Option<ClosedGroup>,
     closed_bytes: usize,
     pub(crate) next_lsn: u64,
     durable: u64,
@@ -336,10 +338,13 @@ impl Log {
         Lsn(self.durable)
     }
 
-    /// Bytes staged and not yet durable.
+    /// Bytes staged that will become durable; none once the log is poisoned.
     pub fn staged_bytes(&self) -> usize {
+        if self.poisoned.is_some() {
+            return 0;
+        }
         let open = if self.open.has_frames() { self.open.buffer.len() } else { 0 };
-        open + self.closed_bytes + self.in_flight.as_ref().map_or(0, |flight| flight.bytes)
+        open + self.closed_bytes + self.in_flight.as_ref().map_or(0, |group| group.facts.bytes)
     }
 
     /// Why nothing can be written any more, if so.
@@ -475,29 +480,27 @@ impl Log {
             self.close_group();
         }
         if let Some(group) = self.closed.pop_front() {
-            self.closed_bytes -= group.flight.bytes;
-            if let Err(error) = self.committer.start(group.write) {
+            self.closed_bytes -= group.facts.bytes;
+            if let Err(error) = self.committer.start(group.write.clone()) {
                 self.poison(&error);
-                return;
             }
-            self.in_flight = Some(group.flight);
+            self.in_flight = Some(group);
         }
     }
 
     fn reap(&mut self) {
         let Some(outcome) = self.committer.poll() else { return };
-        let Some(flight) = self.in_flight.take() else { return };
-        match outcome {
-            Ok(Committed { fsync }) => {
-                self.durable = flight.last_lsn;
-                self.meters.commit_duration.record(flight.opened.elapsed().as_secs_f64());
-                self.meters.fsync_duration.record(fsync.as_secs_f64());
-                self.meters.commit_records.record(flight.records as f64);
-                if flight.segment != self.active {
-                    self.seal_full_segments();
-                }
-            }
-            Err(error) => self.poison(&error),
+        let fsync = match outcome {
+            Ok(Committed { fsync }) => fsync,
+            Err(error) => return self.poison(&error),
+        };
+        let Some(ClosedGroup { facts, .. }) = self.in_flight.take() else { return };
+        self.durable = facts.last_lsn;
+        self.meters.commit_duration.record(facts.opened.elapsed().as_secs_f64());
+        self.meters.fsync_duration.record(fsync.as_secs_f64());
+        self.meters.commit_records.record(facts.records as f64);
+        if facts.segment != self.active {
+            self.seal_full_segments();
         }
     }
 

@@ -136,6 +136,7 @@ pub(crate) fn recover(
     let misplaced = misplaced::find(&headers(disk, &found, store_id)?, newest_segment);
     report.misplaced_segments = misplaced.iter().map(|segment| segment.id).collect();
     if !misplaced.is_empty() {
+        eprintln!("DBG {:?} {newest_segment:?}", headers(disk, &found, store_id)?);
         misplaced::put_back(disk, &misplaced).map_err(io_error("renaming a misplaced segment"))?;
         found = open_segments(disk, &disk.list().map_err(io_error("listing the log"))?)?;
     }
@@ -165,6 +166,7 @@ pub(crate) fn recover(
 
     let mut replay = Replay::starting_from(checkpoint.map(|c| *c), segments);
     replay.run(&mut report);
+    replay.settle_tail().map_err(io_error("making the last group durable"))?;
     let mut recovered = replay.finish(store_id, &mut report);
     recovered.retired = retired;
     recovered.spares = spares;
@@ -403,6 +405,7 @@ fn segment_of(
     if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), segment.seed) {
         segment.frames_end = footer.frames_end;
         segment.last_lsn = footer.last_lsn;
+        segment.torn_from = footer.torn_from;
         segment.message_bytes = footer.message_bytes;
         segment.message_count = footer.entry_count.into();
         segment.index = SegmentIndex::Footer(footer);

@@ -15,8 +15,10 @@ const DEPARTURES_MAX: usize = 1_000;
 pub(super) enum Served {
     /// It counts against what was asked for.
     Leased,
-    /// It has left the queue or is not to be delivered now.
+    /// It has left the queue.
     Gone,
+    /// It is there and cannot be delivered now: what follows it in its group cannot either.
+    Stays,
 }
 
 impl<T: ReplyToken> Engine<T> {
@@ -120,17 +122,18 @@ impl<T: ReplyToken> Core<T> {
                 }
                 // It could not be moved (no space): it stays where it is and is not delivered.
                 stay_visible.push((facts.sequence, facts.group_hash));
-                return Served::Gone;
+                return Served::Stays;
             }
-            match core.lease(now_ms, queue, &facts, visibility_ms, log) {
-                Some(delivery) => {
-                    if visibility_ms == 0 {
-                        stay_visible.push((facts.sequence, facts.group_hash));
-                    }
+            let leased = core.lease(now_ms, queue, &facts, visibility_ms, log);
+            if matches!(leased, Err(Served::Stays)) || (leased.is_ok() && visibility_ms == 0) {
+                stay_visible.push((facts.sequence, facts.group_hash));
+            }
+            match leased {
+                Ok(delivery) => {
                     deliveries.push(delivery);
                     Served::Leased
                 }
-                None => Served::Gone,
+                Err(served) => served,
             }
         });
         for (sequence, group_hash) in stay_visible {
@@ -203,6 +206,13 @@ impl<T: ReplyToken> Core<T> {
                             leased_here = true;
                         }
                         Served::Gone => gone_left = gone_left.saturating_sub(1),
+                        Served::Stays => {
+                            gone_left = gone_left.saturating_sub(1);
+                            if queue.rules.fifo {
+                                leased_here = true;
+                                break;
+                            }
+                        }
                     }
                 }
                 if gone_left == 0 {
@@ -228,7 +238,7 @@ impl<T: ReplyToken> Core<T> {
         }
     }
 
-    /// Hands one message out. `None`: its record is damaged or the log takes nothing; it is not delivered.
+    /// Hands one message out. Not: `Gone` when its record is damaged, `Stays` when the log takes nothing.
     fn lease(
         &mut self,
         now_ms: u64,
@@ -236,7 +246,7 @@ impl<T: ReplyToken> Core<T> {
         facts: &MessageFacts,
         visibility_ms: u64,
         log: &mut Log,
-    ) -> Option<Delivery> {
+    ) -> Result<Delivery, Served> {
         let (stream, sequence) = (queue.stream, facts.sequence);
         let record = match log.read(stream, sequence) {
             Ok(record) => record,
@@ -244,7 +254,7 @@ impl<T: ReplyToken> Core<T> {
                 tracing::error!(stream, sequence, %error, "message quarantined: its record cannot be read");
                 log.quarantine(stream, sequence);
                 queue.forget(sequence, facts.group_hash);
-                return None;
+                return Err(Served::Gone);
             }
         };
         let receive_count = facts.receive_count.saturating_add(1);
@@ -253,8 +263,7 @@ impl<T: ReplyToken> Core<T> {
         let visible_at_ms = now_ms + visibility_ms;
         let lease = Lease { stream, sequence, visible_at_ms, receive_count, first_received_at_ms };
         if self.note(log.put_lease(lease)).is_err() {
-            queue.offer(sequence, facts.group_hash);
-            return None;
+            return Err(Served::Stays);
         }
         if visibility_ms > 0 {
             queue.visible = queue.visible.saturating_sub(1);
@@ -267,7 +276,7 @@ impl<T: ReplyToken> Core<T> {
             queue.hold(sequence, hold);
             self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
         }
-        Some(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })
+        Ok(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })
     }
 
     /// Keeps an attempt for a retry after a restart. What cannot be stored is known until then.

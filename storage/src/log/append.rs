@@ -1,6 +1,6 @@
 //! Staging: frames enter the open group, and their effect enters memory.
 
-use super::{CatalogPlace, ClosedGroup, InFlight, Log, Spare};
+use super::{CatalogPlace, ClosedGroup, GroupFacts, Log, Spare};
 use crate::aligned_buffer::AlignedBuffer;
 use crate::commit::GroupWrite;
 use crate::error::AppendError;
@@ -407,7 +407,7 @@ impl Log {
         let blocks = Arc::new(blocks);
         self.tail.push(group.segment, group.start, Arc::clone(&blocks));
         let write = GroupWrite { file, blocks, offset: group.start };
-        let flight = InFlight {
+        let facts = GroupFacts {
             segment: group.segment,
             last_lsn: group.last_lsn,
             records: group.records,
@@ -415,7 +415,7 @@ impl Log {
             opened: group.opened,
         };
         self.closed_bytes += len;
-        self.closed.push_back(ClosedGroup { write, flight });
+        self.closed.push_back(ClosedGroup { write, facts });
     }
 
     /// Goes on in the next segment.

@@ -120,10 +120,10 @@ impl Log {
             let at = (offset - self.open.start) as usize;
             return Ok(RecordBytes::Owned(self.open.buffer.as_slice()[at..at + len].to_vec()));
         }
-        // Groups still waiting to be written are not on disk yet, whatever the cache has room for.
-        let waiting = self.closed.iter().find(|group| {
+        // Groups that wait to be written, or are being written, are not on disk yet, whatever the cache has room for.
+        let waiting = self.in_flight.iter().chain(&self.closed).find(|group| {
             let start = group.write.offset;
-            group.flight.segment == segment && (start..start + group.flight.bytes as u64).contains(&offset)
+            group.facts.segment == segment && (start..start + group.facts.bytes as u64).contains(&offset)
         });
         if let Some(group) = waiting {
             let at = (offset - group.write.offset) as usize;

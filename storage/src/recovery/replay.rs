@@ -9,6 +9,8 @@ use crate::record::{LeaseState, is_leased};
 use crate::segment::{FRAMES_START, Found, Segment, SegmentState, payload_is_intact};
 use crate::stream_index::{Run, Stream, sort_entries};
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -32,6 +34,8 @@ pub(super) struct Replay {
     /// LSNs missing in the middle of frames: each may have given out a sequence.
     lost: u64,
     torn: Vec<(u32, u64)>,
+    /// Segment and place of the last group ever written, unless its segment is sealed.
+    tail: Option<(u64, Range<u64>)>,
     /// Frames are missing, not only damaged: sequences that nothing mentions are lost messages.
     is_missing: bool,
     /// Highest next sequence proven, by stream: which segment proves it.
@@ -70,6 +74,7 @@ impl Replay {
             last_lsn: c.lsn,
             lost: 0,
             torn: Vec::new(),
+            tail: None,
             is_missing: false,
             evidence,
         }
@@ -154,9 +159,9 @@ impl Replay {
                     // What the checkpoint knows of is missed there, if it is alive.
                     let replayed = id > self.checkpoint_segment
                         || (id == self.checkpoint_segment && offset >= self.checkpoint_offset);
-                    if replayed
-                        && last_group.is_some_and(|group| frames.group_start() == group && offset >= group)
-                    {
+                    let in_last_group =
+                        last_group.is_some_and(|group| frames.group_start() == group && offset >= group);
+                    if replayed && (in_last_group || was_torn(&segment, offset)) {
                         report.torn_records += lost;
                         note_torn(&mut segment, offset);
                     } else if replayed {
@@ -175,7 +180,7 @@ impl Replay {
                         segment.last_lsn = frame.lsn;
                     }
                     self.last_lsn = self.last_lsn.max(frame.lsn);
-                    let in_last_group = last_group.is_some_and(|group| offset >= group);
+                    let in_last_group = last_group.is_some_and(|group| offset >= group) || was_torn(&segment, offset);
                     if in_last_group && !payload_is_intact(&frame, payload) {
                         if frame.lsn <= self.checkpoint_lsn {
                             // It was durable: the reader will find it damaged and say so.
@@ -209,10 +214,14 @@ impl Replay {
                 self.kill(tombstone.stream.get(), tombstone.sequence.get());
             }
         }
+        let tail_start = frames.group_start();
         if frames.ended_torn() {
             tracing::warn!(segment = id, offset = frames.end(), "the last group was cut short");
         }
         if !indexed {
+            if is_newest && segment.frames_end > tail_start {
+                self.tail = Some((id, tail_start..segment.frames_end));
+            }
             for stream in collected.streams.values_mut() {
                 sort_entries(&mut stream.entries);
             }
@@ -304,6 +313,18 @@ impl Replay {
         }
     }
 
+    /// Makes the last group durable: its sync may never have been asked for, or have failed. What was read of it is
+    /// relied upon from now on, so a later power cut must not take it back. It is written anew, because after a failed
+    /// sync the kernel may call bytes clean that are on no disk.
+    pub(super) fn settle_tail(&self) -> io::Result<()> {
+        let Some((id, place)) = &self.tail else { return Ok(()) };
+        let Some(segment) = self.segments.get(id) else { return Ok(()) };
+        let (Some(file), Some(mapping)) = (&segment.file, &segment.mapping) else { return Ok(()) };
+        let bytes = mapping.bytes().get(place.start as usize..place.end as usize).unwrap_or(&[]);
+        file.write_at(bytes, place.start)?;
+        file.sync()
+    }
+
     pub(super) fn finish(mut self, store_id: [u8; 16], report: &mut RecoveryReport) -> Recovered {
         self.register_runs();
         if self.lost > 0 {
@@ -390,6 +411,11 @@ impl Replay {
             }
         }
     }
+}
+
+/// Whether an earlier recovery found a write there that a crash had cut short.
+fn was_torn(segment: &Segment, offset: u64) -> bool {
+    segment.torn_from != 0 && offset >= segment.torn_from
 }
 
 fn note_torn(segment: &mut Segment, offset: u64) {
