@@ -136,7 +136,6 @@ pub(crate) fn recover(
     let misplaced = misplaced::find(&headers(disk, &found, store_id)?, newest_segment);
     report.misplaced_segments = misplaced.iter().map(|segment| segment.id).collect();
     if !misplaced.is_empty() {
-        eprintln!("DBG {:?} {newest_segment:?}", headers(disk, &found, store_id)?);
         misplaced::put_back(disk, &misplaced).map_err(io_error("renaming a misplaced segment"))?;
         found = open_segments(disk, &disk.list().map_err(io_error("listing the log"))?)?;
     }

@@ -50,5 +50,8 @@ fn what_was_answered_holds_whatever_the_disk_and_the_clock_do() {
         total.power_cuts > 20 && total.failed_writes > 20 && total.full_disks > 20 && total.clock_jumps > 20,
         "hardly anything happened: {total:?}"
     );
-    assert!(total.sent > 2000 && total.deleted > 500 && total.moved > 50 && total.duplicates > 20, "{total:?}");
+    assert!(
+        total.sent > 2000 && total.deleted > 500 && total.moved > 50 && total.duplicates > 20,
+        "{total:?}"
+    );
 }

@@ -180,7 +180,11 @@ impl World {
             self.engine.restore_queue(self.now_ms, stream, rules(stream), gauges.clone(), &log);
             self.gauges.insert(stream, gauges);
         }
-        self.ledger.check(&log, &STREAMS, |stream| if stream == STANDARD { vec![DEAD] } else { vec![STANDARD] });
+        self.ledger.check(
+            &log,
+            &STREAMS,
+            |stream| if stream == STANDARD { vec![DEAD] } else { vec![STANDARD] },
+        );
         self.log = Some(log);
     }
 
@@ -309,8 +313,10 @@ impl World {
             88..92 => match self.pick_receipts() {
                 Some((stream, receipts)) => {
                     let timeout_ms = self.draw(20_000);
-                    let changes =
-                        receipts.into_iter().map(|receipt| VisibilityChange { receipt, timeout_ms }).collect();
+                    let changes = receipts
+                        .into_iter()
+                        .map(|receipt| VisibilityChange { receipt, timeout_ms })
+                        .collect();
                     let reply = self.token(Asked::Other);
                     Command::ChangeVisibility { stream, changes, reply }
                 }
@@ -400,7 +406,8 @@ impl World {
         let Some((stream, receipts)) = self.pick_receipts() else { return self.send() };
         let mut doomed = Vec::new();
         for receipt in &receipts {
-            let id = self.log().read(stream, receipt.sequence).ok().map(|record| id_of(record.body().unwrap()));
+            let id =
+                self.log().read(stream, receipt.sequence).ok().map(|record| id_of(record.body().unwrap()));
             if let Some(id) = id {
                 let message = self.ledger.messages.get_mut(&id).unwrap();
                 if message.deleted == Told::No {
@@ -431,7 +438,9 @@ impl World {
                     self.told_sent(id, key, answer.message_id);
                 }
             }
-            (Asked::Receive(stream), Outcome::Received(deliveries)) => self.told_received(stream, &deliveries),
+            (Asked::Receive(stream), Outcome::Received(deliveries)) => {
+                self.told_received(stream, &deliveries)
+            }
             (Asked::Delete(doomed), Outcome::Settled(settled)) => {
                 for (id, result) in doomed.into_iter().zip(settled) {
                     let Some(message) = id.and_then(|id| self.ledger.messages.get_mut(&id)) else { continue };

@@ -29,12 +29,10 @@ pub(crate) fn find(headers: &[(u64, Option<u64>)], newest_segment: Option<u64>) 
     let mut found = Vec::<Misplaced>::new();
     for (name, header) in headers {
         let Some(id) = header.filter(|id| id != name) else { continue };
-        // Recycled: prepared to be the next segment, from one that was retired, which comes only after newer ones were
-        // in use and after the newest checkpoint went past it.
-        let is_recycled = *name > last_own
-            && id < last_own
-            && !names.contains(&id)
-            && newest_segment.is_none_or(|newest| id < newest);
+        // Recycled from one that was retired, which comes only after newer ones were in use and after the newest
+        // checkpoint went past it; nothing has its old name.
+        let is_recycled =
+            id < last_own && !names.contains(&id) && newest_segment.is_none_or(|newest| id < newest);
         if !is_recycled && !own.contains(&id) && found.iter().all(|other| other.id != id) {
             found.push(Misplaced { id, found_as: *name });
         }
@@ -81,6 +79,8 @@ mod tests {
     fn swapped_files_are_told_from_recycled_ones() {
         // 9 was made from 2, which is retired.
         assert_eq!(ids(&[(3, Some(3)), (8, Some(8)), (9, Some(2))], Some(8)), []);
+        // 5 was made from 2 as well, and a crash left it behind unused.
+        assert_eq!(ids(&[(3, Some(3)), (5, Some(2)), (8, Some(8))], Some(8)), []);
         // 3 and 4 are swapped.
         assert_eq!(ids(&[(3, Some(4)), (4, Some(3)), (5, Some(5))], Some(5)), [(3, 4), (4, 3)]);
         // The active segment and a prepared one, blank or recycled, are swapped.

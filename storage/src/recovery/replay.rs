@@ -180,7 +180,8 @@ impl Replay {
                         segment.last_lsn = frame.lsn;
                     }
                     self.last_lsn = self.last_lsn.max(frame.lsn);
-                    let in_last_group = last_group.is_some_and(|group| offset >= group) || was_torn(&segment, offset);
+                    let in_last_group =
+                        last_group.is_some_and(|group| offset >= group) || was_torn(&segment, offset);
                     if in_last_group && !payload_is_intact(&frame, payload) {
                         if frame.lsn <= self.checkpoint_lsn {
                             // It was durable: the reader will find it damaged and say so.
