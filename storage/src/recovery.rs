@@ -172,6 +172,9 @@ pub(crate) fn recover(
     recovered.next_segment = next_segment;
     recovered.checkpoints = Checkpoints { number: newest_checkpoint, durable, ..Checkpoints::default() };
     report.live_messages = recovered.streams.values().map(|s| s.liveness.live()).sum();
+    for LostRange { stream, first, last, count } in &report.lost {
+        tracing::error!(stream, first, last, count, "messages are lost: no file holds them");
+    }
     report.elapsed = started.elapsed();
     if report.quarantined_records + report.torn_records + report.damaged_headers > 0
         || !report.unreadable_checkpoints.is_empty()

@@ -26,6 +26,8 @@ const STREAMS: [u32; 3] = [STANDARD, FIFO, DEAD];
 const MAX_RECEIVE_COUNT: u32 = 2;
 const SEGMENT_BYTES: u64 = 64 << 10;
 const RETENTION_MS: u64 = 14 * 24 * 3_600_000;
+/// What the simulated disk fails with.
+const EIO: i32 = 5;
 const HOUR_MS: u64 = 3_600_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,20 +160,19 @@ impl World {
             tail_cache_bytes: 32 << 10,
             shard: 0,
         };
-        let opened = match Log::open_on(options.clone(), Arc::new(self.disk.clone())) {
-            // Full to the last byte: somebody has to make room.
-            Err(OpenError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-                self.disk.set_capacity(None);
-                Log::open_on(options, Arc::new(self.disk.clone()))
+        let (log, report) = loop {
+            match Log::open_on(options.clone(), Arc::new(self.disk.clone())) {
+                // The power went while it was opening.
+                _ if self.disk.has_crashed() => self.disk = self.disk.after_crash(),
+                // Full to the last byte: somebody has to make room.
+                Err(OpenError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                    self.disk.set_capacity(None);
+                }
+                // An operation of the start itself failed: the start is refused, and tried again.
+                Err(OpenError::Io { source, .. }) if source.raw_os_error() == Some(EIO) => {}
+                opened => break opened.unwrap(),
             }
-            // The power went while it was opening.
-            Err(_) if self.disk.has_crashed() => {
-                self.disk = self.disk.after_crash();
-                Log::open_on(options, Arc::new(self.disk.clone()))
-            }
-            opened => opened,
         };
-        let (log, report) = opened.unwrap();
         assert_eq!(report.quarantined_records, 0, "{report:?}");
         assert!(report.lost.is_empty() && report.misplaced_segments.is_empty(), "{report:?}");
         self.engine = Engine::new(|| [9; 16]);

@@ -134,9 +134,10 @@ pub fn verify_on(disk: &dyn Disk, mut progress: impl FnMut(Progress)) -> io::Res
             _ => None,
         }));
         let order = true_order(disk, &names, store_id, accounts.checkpoint_segment(), &mut report)?;
+        let newest_used = newest_used(disk, &order, store_id)?;
         for (at, (id, name)) in order.iter().enumerate() {
             progress(Progress { files: at as u64 + 1, files_total });
-            let is_last = at + 1 == order.len();
+            let is_last = newest_used == Some(*id);
             if let Some(segment) = SegmentBytes::read(disk, name)? {
                 verify_segment(
                     disk,
@@ -186,6 +187,19 @@ fn true_order(
     }
     order.sort();
     Ok(order)
+}
+
+/// The last segment that holds something: prepared files lie behind it.
+fn newest_used(disk: &dyn Disk, order: &[(u64, String)], store_id: [u8; 16]) -> io::Result<Option<u64>> {
+    for (id, name) in order.iter().rev() {
+        let is_used = SegmentBytes::read_header(disk, name)? == Some(*id)
+            || SegmentBytes::read(disk, name)?
+                .is_some_and(|segment| has_frames(&segment.bytes, FrameSeed::new(store_id, *id)));
+        if is_used {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(None)
 }
 
 /// Reports what should be there by the checkpoint and by what follows it.

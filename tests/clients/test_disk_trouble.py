@@ -1,0 +1,118 @@
+"""A disk that is full, stalls, fails or turns read-only under the running broker."""
+
+import concurrent.futures
+import time
+
+import pytest
+
+import daemon
+import lossy_disk
+from conftest import account_settings, receive
+
+pytestmark = pytest.mark.skipif(lossy_disk.why_not() is not None, reason=str(lossy_disk.why_not()))
+MEBIBYTE = 1 << 20
+SETTINGS = '[storage]\nsegment_bytes = "4 MiB"\nfree_space_min = "8 MiB"\n[limits]\nmemory_inflight = "16 MiB"\n'
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = lossy_disk.LossyDisk(tmp_path / "disk", 1)
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
+def broker(disk, tmp_path):
+    broker = daemon.Broker(tmp_path / "broker", SETTINGS + account_settings())
+    path = disk.mountpoint / "data"
+    broker.config.write_text(broker.config.read_text().replace(str(broker.data), str(path)))
+    broker.data = path
+    yield broker.start()
+    broker.kill()
+
+
+@pytest.fixture
+def url(broker):
+    attributes = {"KmsMasterKeyId": "alias/aws/sqs", "VisibilityTimeout": "600"}
+    return broker.client().create_queue(QueueName="q", Attributes=attributes)["QueueUrl"]
+
+
+def status_of(call, **parameters):
+    try:
+        return call(**parameters)["ResponseMetadata"]["HTTPStatusCode"]
+    except Exception as error:  # noqa: BLE001
+        if hasattr(error, "response"):
+            return error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.1)
+
+
+def test_a_full_disk_refuses_sends_serves_the_rest_and_recovers_by_itself(broker, disk, url):
+    disk.set_capacity(40 * MEBIBYTE)
+    sqs, sent = broker.client(), 0
+    while (status := status_of(sqs.send_message, QueueUrl=url, MessageBody="f" * 250_000)) == 200:
+        sent += 1
+        assert sent < 400, "the disk never filled up"
+    assert status == 503
+    assert "free disk space crossed the limit" in broker.log() or "no file for the next segment" in broker.log()
+    assert broker.http_status("/healthz") == 200
+    messages = receive(sqs, url, 10)
+    assert len(messages) == 10
+    for message in messages:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    disk.set_capacity(400 * MEBIBYTE)
+    until(lambda: status_of(sqs.send_message, QueueUrl=url, MessageBody="room again") == 200)
+    assert broker.stop() == 0
+    broker.start()
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    assert sum(int(found[name]) for name in names) == sent - 10 + 1
+
+
+def test_a_stalled_sync_sheds_load_with_503_and_goes_on_where_it_was(broker, disk, url):
+    settings = {"read_timeout": 60, "max_pool_connections": 100}
+    sqs = broker.client(**settings)
+    assert status_of(sqs.send_message, QueueUrl=url, MessageBody="before") == 200
+    disk.stall(True)
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        calls = [pool.submit(status_of, sqs.send_message, QueueUrl=url, MessageBody="s" * 250_000) for _ in range(100)]
+        until(lambda: any(call.done() for call in calls))
+        time.sleep(1)
+        answered = [call.result() for call in calls if call.done()]
+        assert set(answered) == {503}, "nothing may be acknowledged while nothing reaches the disk"
+        assert len(answered) < 100, "the first ones wait"
+        disk.stall(False)
+        statuses = [call.result() for call in calls]
+    assert set(statuses) == {200, 503}
+    names = ["ApproximateNumberOfMessages"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    assert int(found[names[0]]) == 1 + statuses.count(200)
+
+
+@pytest.mark.parametrize("trouble", ["fsync", "write", "read-only"])
+def test_a_failed_write_ends_acknowledging_says_so_and_costs_nothing(broker, disk, url, trouble):
+    sqs = broker.client()
+    for number in range(5):
+        sqs.send_message(QueueUrl=url, MessageBody=f"kept {number}")
+    if trouble == "read-only":
+        disk.make_read_only(True)
+    else:
+        disk.fail(trouble)
+    assert status_of(sqs.send_message, QueueUrl=url, MessageBody="refused") == 503
+    assert status_of(sqs.send_message, QueueUrl=url, MessageBody="refused") == 503
+    until(lambda: broker.http_status("/healthz") == 503)
+    assert broker.http_status("/readyz") == 503
+    assert broker.metric("sealq_log_poisoned") == 1
+    assert "read-only from now on" in broker.log()
+    disk.make_read_only(False)
+    assert broker.stop() == 0, "a poisoned broker stops as any other"
+    broker.start()
+    assert broker.http_status("/healthz") == 200
+    bodies = {message["Body"] for message in receive(sqs, url, 5)}
+    assert bodies >= {f"kept {number}" for number in range(5)}
