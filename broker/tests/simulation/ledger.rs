@@ -30,9 +30,11 @@ pub(crate) struct Ledger {
     pub(crate) messages: HashMap<Id, Message>,
     /// Newest message known to be accepted under a deduplication key, and when.
     pub(crate) accepted: HashMap<u64, (Id, u64)>,
-    /// Catalog values by key: the last acknowledged, and those asked for since.
-    pub(crate) catalog: BTreeMap<u8, (Option<Vec<u8>>, Vec<Vec<u8>>)>,
+    pub(crate) catalog: BTreeMap<u8, CatalogEntry>,
 }
+
+/// The value last acknowledged, and those asked for since.
+type CatalogEntry = (Option<Vec<u8>>, Vec<Vec<u8>>);
 
 /// The id within a sealed body.
 pub(crate) fn id_of(sealed: &[u8]) -> Id {
