@@ -9,6 +9,7 @@ import daemon
 import shifted_clock
 import wire
 from conftest import USERS, account_settings, attributes, name_of, receive, receive_none, refused
+from key_audit import records
 
 
 @pytest.fixture
@@ -179,3 +180,18 @@ def test_kms_17_sse_175_a_deleted_key_is_gone_for_good(shifted, clock):
     assert reply.status == 400 and reply.json()["__type"] in refusals, reply.text
     reply = wire.Caller(shifted).json("SendMessage", {"QueueUrl": url, "MessageBody": "x"}, when=when)
     assert (reply.status, reply.code()) == (400, "KMS.NotFoundException"), reply.text
+
+
+def test_kms_15_what_comes_due_is_recorded_as_an_event_of_the_service(shifted, clock):
+    kms = shifted.client("kms")
+    rotated, deleted = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    kms.enable_key_rotation(KeyId=rotated["KeyId"], RotationPeriodInDays=90)
+    kms.schedule_key_deletion(KeyId=deleted["KeyId"], PendingWindowInDays=7)
+    clock.advance(90 * 86400 + 60)
+    when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=clock.seconds)
+    caller = wire.Caller(shifted, service="kms")
+    listed = caller.json("ListKeyRotations", {"KeyId": rotated["KeyId"]}, when=when, prefix="TrentService").json()
+    assert [rotation["RotationType"] for rotation in listed["Rotations"]] == ["AUTOMATIC"]
+    events = {event: records(shifted, event, eventType="AwsServiceEvent") for event in ("RotateKey", "DeleteKey")}
+    found = {event: [record["resources"][0]["ARN"] for record in kept] for event, kept in events.items()}
+    assert found == {"RotateKey": [rotated["Arn"]], "DeleteKey": [deleted["Arn"]]}
