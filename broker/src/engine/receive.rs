@@ -166,6 +166,8 @@ impl<T: ReplyToken> Core<T> {
     ) {
         let mut left = want;
         let mut served_groups = Vec::new();
+        // With a timeout of 0 a message stays deliverable, and must not come twice in one call.
+        let mut taken = Vec::new();
         // Messages that are moved away do not count against `want`; this bounds the work of one call.
         let mut gone_left = DEPARTURES_MAX;
         while left > 0 && gone_left > 0 {
@@ -178,7 +180,9 @@ impl<T: ReplyToken> Core<T> {
                 },
                 (Schedule::Fifo(fifo), Some(group_hash)) => {
                     served_groups.push(group_hash);
-                    let held = |s| queue.in_flight.contains_key(&s) || queue.delayed.contains(&s);
+                    let held = |s| {
+                        taken.contains(&s) || queue.in_flight.contains_key(&s) || queue.delayed.contains(&s)
+                    };
                     fifo.prefix(group_hash, left, held)
                 }
                 (Schedule::Fifo(_), None) => break,
@@ -204,6 +208,7 @@ impl<T: ReplyToken> Core<T> {
                         Served::Leased => {
                             left -= 1;
                             leased_here = true;
+                            taken.push(sequence);
                         }
                         Served::Gone => gone_left = gone_left.saturating_sub(1),
                         Served::Stays => {
@@ -225,7 +230,7 @@ impl<T: ReplyToken> Core<T> {
             {
                 // Only departures: what follows them in the group may be next.
                 fifo.reconsider(group_hash, |s| {
-                    queue.in_flight.contains_key(&s) || queue.delayed.contains(&s)
+                    taken.contains(&s) || queue.in_flight.contains_key(&s) || queue.delayed.contains(&s)
                 });
             }
         }
