@@ -3,13 +3,14 @@
 import base64
 import os
 import random
+import subprocess
 import time
 
 import pytest
 
 import daemon
 from conftest import account_settings, needs_command, receive, receive_none, values
-from workload import Workload
+from workload import Workload, drain
 
 ROUNDS = int(os.environ.get("SEALQ_CRASH_ROUNDS", "50"))
 ROUND_SECONDS = (0.05, 0.4)
@@ -83,6 +84,48 @@ def test_a_backup_of_a_running_broker_is_restored_elsewhere(own_broker, tmp_path
     own_broker.start()
     assert [message["Body"] for message in receive(sqs, url)] == ["saved"]
     assert receive_none(sqs, url)
+
+
+@needs_command("backup")
+def test_a_backup_under_load_that_is_killed_and_resumed_holds_what_was_there_when_it_began(tmp_path):
+    settings = '[storage]\nsegment_bytes = "4 MiB"\n' + account_settings()
+    broker = daemon.Broker(tmp_path / "broker", settings).start()
+    try:
+        workload = Workload(broker).start()
+        time.sleep(3)
+        backup = tmp_path / "backup"
+        for seconds in (0.02, 0.05, 0.1):
+            command = [daemon.BINARY, "backup", backup, "--config", broker.config]
+            cut_off = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            time.sleep(seconds)
+            cut_off.kill()
+            cut_off.wait()
+        with workload.ledger.lock:
+            there_before = set(workload.ledger.sent.values())
+        broker.run("backup", str(backup))
+        workload.stop.set()
+        [worker.join(30) for worker in workload.workers]
+        workload.check_so_far()
+        gone = workload.ledger.delete_asked
+        assert broker.stop() == 0
+        broker.data.rename(tmp_path / "lost")
+        broker.run("restore", str(backup))
+        assert broker.run("verify", check=False).returncode in (0, 4)  # the end may be a write that was under way
+        broker.start()
+        # What was deleted after the backup is back, as it must be.
+        workload.ledger.deleted = set()
+        sqs = broker.client()
+        time.sleep(1.1)
+        found = [label for url in workload.urls.values() for label in drain(sqs, url, workload.ledger)]
+        found += drain(sqs, workload.failing_url, workload.ledger) + drain(sqs, workload.dead_url, workload.ledger)
+        workload.check_so_far()
+        missing = there_before - gone - set(found)
+        assert not missing, f"{len(missing)} messages are not in the backup: {sorted(missing)[:5]}"
+        assert broker.metric("sealq_log_quarantined_records_total") == 0
+        assert broker.stop() == 0
+        assert broker.run("verify", check=False).returncode == 0
+    finally:
+        broker.kill()
 
 
 def test_verify_finds_a_flipped_byte_and_the_rest_is_served(own_broker):

@@ -247,6 +247,9 @@ impl World {
         let Self { engine, log, now_ms, .. } = self;
         engine.tick(*now_ms, log.as_mut().unwrap(), &mut effects);
         for _ in 0..self.draw(4) {
+            if self.disk.has_crashed() {
+                break;
+            }
             let command = self.command();
             let Self { engine, log, now_ms, .. } = self;
             engine.handle(*now_ms, command, log.as_mut().unwrap(), &mut effects);
