@@ -176,7 +176,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let exporter =
         Arc::new(MetricsExporter::install(before_render(scrape.clone()), config.limits.queue_series_max)?);
 
-    let (log, report) = Log::open(log_options(config))?;
+    let (mut log, report) = Log::open(log_options(config))?;
     tracing::info!(?report, io = log.io_engine(), "log opened");
     metrics::gauge!(metrics_exporter::IO_ENGINE_INFO, "engine" => log.io_engine()).set(1.0);
     let io_engine = log.io_engine();
@@ -185,7 +185,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
         KeyStore::load(root_key, previous_root_key.as_ref(), entries, &mut SystemEntropy)?
     };
     let mut engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
-    let queues = LoadedQueues::load(&log, &mut engine, &clock, &config.identity.partition)?;
+    let queues = LoadedQueues::load(&mut log, &mut engine, &clock, &config.identity.partition)?;
     let orphans = orphans(&log, &queues);
     let move_entries = MoveTasks::entries(&log);
     let mut ids: UniqueIds = match log.catalog().get(UNIQUE_IDS_KEY) {

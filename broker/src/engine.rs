@@ -31,7 +31,7 @@ use std::collections::{HashMap, VecDeque};
 use sealq_storage::{AppendError, Log, Lsn, MessageFacts, NewMessage};
 
 use self::command::{Command, Effect, Outcome, ReplyToken, SendItem, SentMessage, Unavailable};
-use self::dedup::Original;
+use self::dedup::{DEDUP_WINDOW_MS, Original};
 use self::gauges::QueueGauges;
 use self::queue::{Queue, QueueRules};
 use self::timers::{Alarm, Timers};
@@ -211,6 +211,9 @@ impl<T: ReplyToken> Engine<T> {
     /// Lets the clock act: timeouts, delays, retention, long polls. Also goes a step on with what is left of the start.
     pub fn tick(&mut self, now_ms: u64, log: &mut Log, out: &mut Vec<Effect<T>>) {
         self.read_on(now_ms, log, out);
+        if self.core.unread.is_empty() {
+            log.set_time(now_ms);
+        }
         while let Some((at_ms, alarm)) = self.core.timers.pop_due(now_ms) {
             match alarm {
                 Alarm::Visible { stream, sequence } => {
@@ -363,6 +366,7 @@ impl<T: ReplyToken> Engine<T> {
                 let original =
                     Original { message_id: item.message_id, sequence: staged.sequence, lsn: staged.lsn };
                 queue.dedup.remember(key, now_ms, original);
+                log.keep(stream, staged.sequence, now_ms + DEDUP_WINDOW_MS);
             }
             QueueGauges::add(&queue.gauges.sent_total, 1);
             QueueGauges::add(&queue.gauges.sent_bytes_total, item.body_bytes);
@@ -433,6 +437,7 @@ impl<T: ReplyToken> Core<T> {
         if !queue.rules.fifo {
             return Ok(());
         }
+        log.release(queue.stream);
         self.note(log.put_catalog(&dedup::from_key(queue.stream), &crate::catalog::encode(&below)))
     }
 

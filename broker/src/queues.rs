@@ -86,7 +86,7 @@ impl LoadedQueues {
     /// # Errors
     /// An entry that cannot be read: the broker must not start without a queue that it had.
     pub fn load(
-        log: &Log,
+        log: &mut Log,
         engine: &mut Engine<Reply>,
         clock: &Clock,
         partition: &str,

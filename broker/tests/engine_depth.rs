@@ -79,12 +79,12 @@ impl Broker {
             tail_cache_bytes: 1 << 20,
             shard: 0,
         };
-        let (log, _) = Log::open(options).unwrap();
+        let (mut log, _) = Log::open(options).unwrap();
         self.engine = Engine::new(|| [9; 16]);
         self.gauges = self.rules.iter().map(|_| Arc::default()).collect();
         for (at, rules) in self.rules.iter().enumerate() {
             let gauges = self.gauges[at].clone();
-            self.engine.restore_queue(self.now_ms, at as u32 + 1, rules.clone(), gauges, &log);
+            self.engine.restore_queue(self.now_ms, at as u32 + 1, rules.clone(), gauges, &mut log);
         }
         self.log = Some(log);
     }

@@ -68,6 +68,17 @@ struct Scan {
     live: BTreeMap<u32, (u32, Entry)>,
 }
 
+/// What is kept of dead messages, beyond what the log itself needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Nobody asked for any.
+    Nothing,
+    /// It is not known yet what is needed: no segment goes.
+    Everything,
+    /// What [`Log::keep`] named, until its time. `free_at_ms`: when the next segment that waits for it may go.
+    Until { now_ms: u64, free_at_ms: Option<u64> },
+}
+
 enum Step {
     Continue(Stage),
     Done,
@@ -76,6 +87,38 @@ enum Step {
 }
 
 impl Log {
+    /// Gives no segment back until [`Self::set_time`] is called: what is needed of dead messages is being read.
+    pub fn keep_everything(&mut self) {
+        self.keeping = Keeping::Everything;
+    }
+
+    /// The segment of a message stays until `until_ms`, even if the message dies before.
+    pub fn keep(&mut self, stream: u32, sequence: u64, until_ms: u64) {
+        let Some((segment, _)) = self.locate(stream, sequence) else { return };
+        if let Some(found) = self.segments.get_mut(&segment) {
+            let kept = found.kept_until_ms.entry(stream).or_default();
+            *kept = until_ms.max(*kept);
+        }
+    }
+
+    /// What was asked to be kept of a stream is not needed any more.
+    pub fn release(&mut self, stream: u32) {
+        for segment in self.segments.values_mut() {
+            segment.kept_until_ms.remove(&stream);
+        }
+        self.maintenance_due = true;
+    }
+
+    /// The time by which [`Self::keep`] is measured, ms since the Unix epoch.
+    pub fn set_time(&mut self, now_ms: u64) {
+        let free_at_ms = match self.keeping {
+            Keeping::Until { free_at_ms, .. } => free_at_ms,
+            Keeping::Nothing | Keeping::Everything => Some(0),
+        };
+        self.maintenance_due |= free_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+        self.keeping = Keeping::Until { now_ms, free_at_ms: free_at_ms.filter(|at_ms| *at_ms > now_ms) };
+    }
+
     /// Whether a step may be made now, for the callers' sake.
     pub(crate) fn may_compact(&mut self) -> bool {
         self.disk.is_deterministic()
@@ -121,13 +164,26 @@ impl Log {
         let needed: u64 = self.segments.values().map(Segment::needed_bytes).sum();
         let allowed = needed * URGENT_PERCENT / 100 + URGENT_SEGMENTS * self.options.segment_bytes;
         self.pace.set_urgent(self.disk_bytes() > allowed);
+        let now_ms = match self.keeping {
+            Keeping::Nothing => u64::MAX,
+            Keeping::Everything => return None,
+            Keeping::Until { now_ms, .. } => now_ms,
+        };
         let candidates = self
             .segments
             .values()
             .filter(|s| s.state == SegmentState::Sealed && s.blocked_until_retired <= self.retired_count);
         let mut sparsest: Option<(u64, u64)> = None;
+        let mut free_at_ms: Option<u64> = None;
         for segment in candidates {
             let needed = segment.needed_bytes();
+            let kept_until_ms = segment.kept_until_ms.values().max().copied().unwrap_or(0);
+            if kept_until_ms > now_ms {
+                if segment.is_sparse() {
+                    free_at_ms = Some(free_at_ms.map_or(kept_until_ms, |at_ms| at_ms.min(kept_until_ms)));
+                }
+                continue;
+            }
             if segment.live_count == 0 {
                 sparsest = Some((0, segment.id));
                 break;
@@ -135,6 +191,9 @@ impl Log {
             if segment.is_sparse() && sparsest.is_none_or(|(least, _)| needed < least) {
                 sparsest = Some((needed, segment.id));
             }
+        }
+        if let Keeping::Until { free_at_ms: next, .. } = &mut self.keeping {
+            *next = free_at_ms;
         }
         sparsest.map(|(_, segment)| Compaction { segment, stage: Stage::Count { at: 0, needed: 0 } })
     }

@@ -22,6 +22,8 @@ pub(crate) struct Group {
     pub(crate) buffer: AlignedBuffer,
     pub(crate) last_lsn: u64,
     pub(crate) records: u64,
+    /// Records that are no marks: what a mark may build upon.
+    others: u64,
     pub(crate) opened: Instant,
 }
 
@@ -29,7 +31,7 @@ impl Group {
     /// `buffer`: emptied, for its memory.
     pub(crate) fn new(segment: u64, seed: FrameSeed, start: u64, mut buffer: AlignedBuffer) -> Self {
         buffer.clear();
-        Self { segment, seed, start, buffer, last_lsn: 0, records: 0, opened: Instant::now() }
+        Self { segment, seed, start, buffer, last_lsn: 0, records: 0, others: 0, opened: Instant::now() }
     }
 
     /// Offset in the segment at which the next frame will start.
@@ -39,6 +41,10 @@ impl Group {
 
     pub(crate) fn has_frames(&self) -> bool {
         self.records > 0
+    }
+
+    pub(crate) fn has_other_than_marks(&self) -> bool {
+        self.others > 0
     }
 
     pub(crate) fn fits(&self, span_bytes: usize) -> bool {
@@ -72,6 +78,7 @@ impl Group {
         self.last_lsn = frame.lsn;
         if frame.kind != Kind::Pad {
             self.records += 1;
+            self.others += u64::from(frame.kind != Kind::Purge);
         }
         offset
     }

@@ -189,6 +189,7 @@ pub struct Log {
     pub(crate) draining: Vec<u64>,
     /// Something changed that may give maintenance work.
     pub(crate) maintenance_due: bool,
+    pub(crate) keeping: crate::compaction::Keeping,
     /// Segments retired so far: what was not worth compacting may be, after others are gone.
     pub(crate) retired_count: u64,
     pub(crate) quarantined: u64,
@@ -318,6 +319,7 @@ impl Log {
             rolled: Instant::now(),
             draining: Vec::new(),
             maintenance_due: true,
+            keeping: crate::compaction::Keeping::Nothing,
             retired_count: 0,
             quarantined: recovered.quarantined,
         })

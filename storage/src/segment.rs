@@ -206,6 +206,8 @@ pub(crate) struct Segment {
     pub(crate) is_being_sealed: bool,
     /// Compaction leaves it alone until so many segments have been retired.
     pub(crate) blocked_until_retired: u64,
+    /// Streams of which it must be there until then, dead messages included. In memory only.
+    pub(crate) kept_until_ms: BTreeMap<u32, u64>,
     /// Entries read from the frames, by stream and in order of sequence, once the footer's turn out to be damaged.
     rebuilt: OnceCell<BTreeMap<u32, Vec<Entry>>>,
 }
@@ -239,6 +241,7 @@ impl Segment {
             drained_lsn: 0,
             is_being_sealed: false,
             blocked_until_retired: 0,
+            kept_until_ms: BTreeMap::new(),
         }
     }
 

@@ -41,7 +41,7 @@ impl<T: ReplyToken> Engine<T> {
         stream: u32,
         rules: QueueRules,
         gauges: Arc<QueueGauges>,
-        log: &Log,
+        log: &mut Log,
     ) {
         let mut queue = Queue::new(stream, rules, gauges);
         if log.live_count(stream) > 0 {
@@ -54,6 +54,7 @@ impl<T: ReplyToken> Engine<T> {
         }
         if queue.rules.fifo {
             queue.unread_keys = Some(log.next_sequence(stream));
+            log.keep_everything();
             queue.attempts = Attempts::restore(stream, now_ms, log);
         }
         let held = (queue.in_flight.len() + queue.delayed.len()) as u64;
@@ -97,9 +98,9 @@ impl<T: ReplyToken> Engine<T> {
 
 impl<T> Queue<T> {
     /// Reads what was accepted in the last five minutes, newest first.
-    fn read_keys(&mut self, now_ms: u64, log: &Log) {
+    fn read_keys(&mut self, now_ms: u64, log: &mut Log) {
         let Some(mut below) = self.unread_keys else { return };
-        let mut read = 0;
+        let (mut read, mut keyed) = (0, Vec::new());
         let since_ms = now_ms.saturating_sub(DEDUP_WINDOW_MS);
         let from_key = from_key(self.stream);
         let counts_from: u64 =
@@ -117,6 +118,10 @@ impl<T> Queue<T> {
             let message_id = *sealed.message_id();
             let original = Original { message_id, sequence: facts.sequence, lsn: log.durable_lsn() };
             self.dedup.recall(key, facts.sent_at_ms, original);
+            keyed.push((facts.sequence, facts.sent_at_ms + DEDUP_WINDOW_MS));
+        }
+        for (sequence, until_ms) in keyed {
+            log.keep(self.stream, sequence, until_ms);
         }
         self.unread_keys = (read == READ_STEP_KEYS).then_some(below);
     }

@@ -177,7 +177,7 @@ impl Log {
             found.liveness.skip_to(SEQUENCE_END);
         }
         self.forget_closed(stream);
-        self.maintenance_due = true;
+        self.release(stream);
         Ok(lsn)
     }
 
@@ -259,6 +259,11 @@ impl Log {
     /// A Purge frame: everything below `below` is dead, and the stream's next sequence is `next`. Twice, because one
     /// damaged frame must not bring a whole queue back.
     pub(crate) fn stage_mark(&mut self, stream: u32, below: u64, next: u64) -> Result<Lsn, AppendError> {
+        // In a group behind all that it builds upon: of a torn group it could survive alone, and end a message whose
+        // move to another stream was lost.
+        if self.open.has_other_than_marks() {
+            self.close_group();
+        }
         let mut frame = Frame { stream, sequence: below, group_hash: next, ..Frame::bare(Kind::Purge) };
         self.stage(&mut frame, &[])?;
         let lsn = self.stage(&mut frame, &[])?;

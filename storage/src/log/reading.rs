@@ -8,6 +8,9 @@ use crate::stream_index::Stream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// See [`Log::recent`].
+const OLDER_IN_A_ROW_MAX: u32 = 1_000;
+
 impl Log {
     /// Catalog entries by key, staged changes included.
     pub fn catalog(&self) -> &BTreeMap<Arc<[u8]>, Arc<[u8]>> {
@@ -75,7 +78,8 @@ impl Log {
     }
 
     /// Messages of `stream` before sequence `below` that were enqueued at or after `since_ms`, newest first, dead ones
-    /// included as long as their segment is there. What cannot be read is left out.
+    /// included as long as their segment is there. What cannot be read is left out. The clock may have been set between
+    /// them: older ones are passed over, up to [`OLDER_IN_A_ROW_MAX`] in a row.
     pub fn recent(&self, stream: u32, below: u64, since_ms: u64) -> impl Iterator<Item = Record> + '_ {
         // By known ranges, not by counting down: recovery skips sequences, and retired stretches may be millions long.
         let ranges = self.streams.get(&stream).map_or_else(Vec::new, Stream::known_ranges);
@@ -84,7 +88,12 @@ impl Log {
             .rev()
             .flat_map(move |(first, last)| (first..below.min(last.saturating_add(1))).rev())
             .filter_map(move |sequence| self.locate(stream, sequence))
-            .take_while(move |(_, entry)| MessageFacts::of(entry, None).sent_at_ms >= since_ms)
+            .scan(0, move |older_in_a_row, (id, entry)| {
+                let is_older = MessageFacts::of(&entry, None).sent_at_ms < since_ms;
+                *older_in_a_row = if is_older { *older_in_a_row + 1 } else { 0 };
+                (*older_in_a_row <= OLDER_IN_A_ROW_MAX).then_some((!is_older).then_some((id, entry)))
+            })
+            .flatten()
             .filter_map(move |(id, entry)| self.read_located(stream, id, &entry).ok())
     }
 

@@ -192,6 +192,9 @@ impl Replay {
                             // Of a torn copy the original is still there.
                             if is_newest && frame.kind == Kind::Message && frame.flags & FLAG_COPY == 0 {
                                 self.torn.push((frame.stream, frame.sequence));
+                                // Nor is its number given out again: the tombstone would end whoever has it.
+                                self.stream(frame.stream).liveness.skip_to(frame.sequence + 1);
+                                self.prove(frame.stream, frame.sequence + 1, id);
                                 // Indexed, so that its tombstone is kept as long as the frame is.
                                 let torn = Frame { flags: frame.flags | FLAG_QUARANTINED, ..frame };
                                 collected.note(&mut segment, &torn, offset, &[]);
