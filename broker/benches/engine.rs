@@ -56,7 +56,7 @@ fn send_receive_delete(c: &mut Criterion) {
     };
     let (mut log, _) = Log::open(options).expect("a log");
     let mut engine = Engine::new(|| [7; 16]);
-    engine.restore_queue(1_000, 1, rules(), Arc::default(), &log);
+    engine.restore_queue(1_000, 1, rules(), Arc::default(), &mut log);
     let item = || SendItem {
         sealed: vec![b'x'; 1_300],
         extension: Vec::new(),
