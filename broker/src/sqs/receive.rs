@@ -59,10 +59,13 @@ impl SqsService {
             waiting: false,
         };
         let mut opened: Vec<(Delivery, OpenedMessage)> = Vec::new();
-        let mut skip = Vec::new();
+        let mut unopened: Vec<u64> = Vec::new();
         let mut first_failure = None;
         loop {
-            let deliveries = self.lease(&queue, &checked, &mut undo, opened.len(), &skip).await?;
+            // With a timeout of 0 what was opened is deliverable again, and must not come twice in one reply.
+            let had = opened.iter().map(|(delivery, _)| delivery.sequence);
+            let skip: Vec<u64> = unopened.iter().copied().chain(had).collect();
+            let deliveries = self.lease(&queue, &checked, &mut undo, opened.len(), skip).await?;
             let enough = opened.len() + deliveries.len() >= checked.max_messages;
             let (mut failed, none) = (false, deliveries.is_empty());
             for delivery in deliveries {
@@ -70,7 +73,7 @@ impl SqsService {
                     Ok(message) => opened.push((delivery, message)),
                     Err(failure) => {
                         failed = true;
-                        skip.push(delivery.sequence);
+                        unopened.push(delivery.sequence);
                         self.give_back(&queue, &delivery, &failure, &mut undo);
                         first_failure.get_or_insert(failure);
                     }
@@ -80,7 +83,7 @@ impl SqsService {
             if none
                 || !failed
                 || (enough && opened.len() >= checked.max_messages)
-                || skip.len() >= UNOPENED_MAX
+                || unopened.len() >= UNOPENED_MAX
             {
                 break;
             }
@@ -103,7 +106,7 @@ impl SqsService {
         checked: &CheckedReceive<'_>,
         undo: &mut Undo,
         have: usize,
-        skip: &[u64],
+        skip: Vec<u64>,
     ) -> Result<Vec<Delivery>, ErrorReply> {
         let stream = queue.record.stream;
         let first = have == 0 && skip.is_empty();
@@ -111,7 +114,7 @@ impl SqsService {
             max: checked.max_messages - have,
             visibility_ms: Some(u64::from(checked.visibility_timeout) * 1_000),
             wait_ms: Some(if first { u64::from(checked.wait_time_seconds) * 1_000 } else { 0 }),
-            skip: skip.to_vec(),
+            skip,
             attempt_id: checked.attempt_id.filter(|_| first).map(str::to_owned),
             waiter_id: undo.waiter_id,
         };
