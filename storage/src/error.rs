@@ -117,6 +117,13 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether the same read may succeed later: the operating system refused it, and not because the file is cut short.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() != io::ErrorKind::UnexpectedEof)
+    }
+}
+
 /// What the log itself ran into.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

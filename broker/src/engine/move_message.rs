@@ -139,8 +139,15 @@ impl<T: ReplyToken> Core<T> {
         change: impl FnOnce(&mut Extension, &SealedMessage<'_>) -> Moved,
     ) -> Copied {
         let (stream, sequence) = (queue.stream, facts.sequence);
+        let record = match log.read(stream, sequence) {
+            Err(error) if error.may_pass() => {
+                tracing::error!(stream, sequence, %error, "message not moved for now");
+                return Copied::Refused;
+            }
+            read => read.map_err(|error| error.to_string()),
+        };
         let copied = (|| {
-            let record = log.read(stream, sequence).map_err(|error| error.to_string())?;
+            let record = record?;
             let body = record.body().map_err(|error| error.to_string())?;
             let extension = record.extension().map_err(|error| error.to_string())?;
             let mut extension = Extension::decode(extension).map_err(|error| error.to_string())?;

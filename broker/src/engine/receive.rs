@@ -243,7 +243,8 @@ impl<T: ReplyToken> Core<T> {
         }
     }
 
-    /// Hands one message out. Not: `Gone` when its record is damaged, `Stays` when the log takes nothing.
+    /// Hands one message out. Not: `Gone` when its record is damaged, `Stays` when the log takes nothing or the disk
+    /// does not read.
     fn lease(
         &mut self,
         now_ms: u64,
@@ -255,6 +256,10 @@ impl<T: ReplyToken> Core<T> {
         let (stream, sequence) = (queue.stream, facts.sequence);
         let record = match log.read(stream, sequence) {
             Ok(record) => record,
+            Err(error) if error.may_pass() => {
+                tracing::error!(stream, sequence, %error, "message not delivered for now");
+                return Err(Served::Stays);
+            }
             Err(error) => {
                 tracing::error!(stream, sequence, %error, "message quarantined: its record cannot be read");
                 log.quarantine(stream, sequence);

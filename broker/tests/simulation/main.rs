@@ -28,6 +28,12 @@ impl Drop for Again {
     }
 }
 
+#[test]
+fn a_message_that_the_disk_does_not_read_now_is_kept_for_later() {
+    let mut world = World::new(1);
+    assert_eq!(world.kept_over_a_read_error(), (0, 1));
+}
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }

@@ -15,7 +15,7 @@ use sealq_broker::engine::queue::{DeadLetter, QueueRules};
 use sealq_broker::extension::Extension;
 use sealq_crypto::{DraftMessage, store_plain};
 use sealq_storage::disk::SimDisk;
-use sealq_storage::{IoChoice, Log, LogOptions, OpenError};
+use sealq_storage::{IoChoice, Log, LogOptions, NewMessage, OpenError};
 
 use crate::ledger::{Id, Ledger, Message, Told, id_of};
 
@@ -187,6 +187,47 @@ impl World {
             |stream| if stream == STANDARD { vec![DEAD] } else { vec![STANDARD] },
         );
         self.log = Some(log);
+    }
+
+    /// Sends one message and receives while nothing can be read: what was delivered, and what is left.
+    pub(crate) fn kept_over_a_read_error(&mut self) -> (usize, u64) {
+        let log = self.log.as_mut().unwrap();
+        let message = NewMessage {
+            stream: STANDARD,
+            sent_at_ms: self.now_ms,
+            visible_at_ms: self.now_ms,
+            body: b"there",
+            ..NewMessage::default()
+        };
+        log.put_message(message).unwrap();
+        log.flush().unwrap();
+        // More than the cache of recent groups holds lies behind it, in the same segment. Each entry is written twice.
+        for _ in 0..2 {
+            log.put_catalog(b"much", &[0; 9 << 10]).unwrap();
+            log.flush().unwrap();
+        }
+        log.put_catalog(b"the last", b"write").unwrap();
+        self.disk.crash_at(self.disk.operations() + 1);
+        assert!(log.flush().is_err());
+        let request = ReceiveRequest {
+            max: 10,
+            visibility_ms: None,
+            wait_ms: Some(0),
+            skip: Vec::new(),
+            attempt_id: None,
+            waiter_id: 1,
+        };
+        let mut effects = Vec::new();
+        let command = Command::Receive { stream: STANDARD, request, reply: Token(0) };
+        // What it knows of the message it learned after a start, like any other.
+        self.engine = Engine::new(|| [9; 16]);
+        self.engine.restore_queue(self.now_ms, STANDARD, rules(STANDARD), Arc::default(), log);
+        self.engine.handle(self.now_ms, command, log, &mut effects);
+        let delivered = effects.into_iter().map(|Effect::Reply(_, outcome)| match outcome {
+            Outcome::Received(deliveries) => deliveries.len(),
+            _ => 0,
+        });
+        (delivered.sum(), log.live_count(STANDARD))
     }
 
     /// What was not answered is never answered; the disk keeps what it keeps.

@@ -6,7 +6,7 @@ use sealq_config::Config;
 use sealq_config::accounts::SenderService;
 
 use crate::caller::{Caller, CallerKind};
-use crate::identity::Identities;
+use crate::identity::{Identities, role_of_session};
 
 /// Session name where a role is given without one.
 const SESSION_NAME: &str = "session";
@@ -51,10 +51,8 @@ fn service<'c>(config: &'c Config, principal: &str) -> Option<&'c SenderService>
 
 /// The role's ARN and the session's name in the ARN of a role or of a session of it.
 fn role_session(arn: &str) -> (String, &str) {
-    if let Some((head, rest)) = arn.split_once(":assumed-role/")
-        && let Some((role, session)) = rest.rsplit_once('/')
-    {
-        return (format!("{}:role/{role}", head.replacen(":sts:", ":iam:", 1)), session);
+    match (role_of_session(arn), arn.rsplit_once('/')) {
+        (Some(role), Some((_, session))) => (role, session),
+        _ => (arn.to_owned(), SESSION_NAME),
     }
-    (arn.to_owned(), SESSION_NAME)
 }
