@@ -3,7 +3,7 @@
 #   bench/run.sh [SCENARIO ...]        names of files in bench/scenarios without .sh; default: all
 # Environment: BENCH_DIR (where data lies, default a new directory under ${TMPDIR:-/tmp}),
 #   BENCH_SECONDS (length of a timed row, 10), BENCH_BACKLOG (messages of the backlog row, 1000000),
-#   BENCH_POLLERS (1000), BENCH_DEPTH and BENCH_INTERLEAVED (messages of the deep queues, 10000000: 16 and 8 GB of disk),
+#   BENCH_POLLERS (1000), BENCH_KEY_SECONDS (length of the row that counts KMS calls, 330), BENCH_DEPTH and BENCH_INTERLEAVED (messages of the deep queues, 10000000: 16 and 8 GB of disk),
 #   BENCH_RESULTS (bench/results).
 # Results are JSON files, one a row, with the machine, disk, commit and settings they were measured with.
 set -euo pipefail
@@ -25,8 +25,8 @@ ulimit -n "$(ulimit -Hn)"
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 broker_pid=
-start_broker() { # HOME [STORAGE_SETTINGS]: a fresh broker, so that rows do not lean on each other
-  local home=$1 storage=${2:-}
+start_broker() { # HOME [STORAGE_SETTINGS [TABLES]]: a fresh broker, so that rows do not lean on each other
+  local home=$1 storage=${2:-} tables=${3:-}
   mkdir -p "$home"
   https=$(port) http=$(port) metrics=$(port)
   cat >"$home/sealq.toml" <<TOML
@@ -38,6 +38,7 @@ http    = "127.0.0.1:$http"
 metrics = "127.0.0.1:$metrics"
 [storage]
 $storage
+$tables
 TOML
   "$sealq" serve --config "$home/sealq.toml" 2>"$home/broker.log" >&2 &
   broker_pid=$!

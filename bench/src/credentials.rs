@@ -12,12 +12,15 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads `profile` of the shared-credentials file at `path`.
-    pub(crate) fn load(path: &Path, profile: &str) -> Result<Credentials, BenchError> {
+    /// Reads `profiles` of the shared-credentials file at `path`.
+    pub(crate) fn load(path: &Path, profiles: &[String]) -> Result<Vec<Credentials>, BenchError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| BenchError::File { path: path.to_owned(), source })?;
-        parse(&text, profile)
-            .ok_or_else(|| BenchError::NoProfile { path: path.to_owned(), profile: profile.to_owned() })
+        let one = |profile: &String| {
+            parse(&text, profile)
+                .ok_or_else(|| BenchError::NoProfile { path: path.to_owned(), profile: profile.clone() })
+        };
+        profiles.iter().map(one).collect()
     }
 }
 

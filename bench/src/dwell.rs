@@ -76,7 +76,7 @@ pub(crate) fn run(target: &Arc<Target>, settings: &DwellSettings) -> Result<Dwel
 }
 
 async fn fill(target: &Target, messages: u64) -> Result<(), BenchError> {
-    let (mut signer, mut connection) = (target.signer(), Connection::new(target.endpoint.clone()));
+    let (mut signer, mut connection) = (target.signer(0), Connection::new(target.endpoint.clone()));
     let url = &target.queues[0].url;
     for _ in 0..messages.div_ceil(BATCH as u64) {
         let entries: Vec<_> = (0..BATCH)
@@ -94,7 +94,7 @@ async fn send_quietly(
     start: Instant,
     end: Instant,
 ) -> Result<(), BenchError> {
-    let (mut signer, mut connection) = (target.signer(), Connection::new(target.endpoint.clone()));
+    let (mut signer, mut connection) = (target.signer(0), Connection::new(target.endpoint.clone()));
     let url = &target.queues[0].url;
     let interval = Duration::from_secs_f64(1.0 / settings.quiet_rate.max(0.001));
     let (mut due, mut number) = (start, 0);
@@ -117,7 +117,7 @@ async fn consume(
     start: Instant,
     end: Instant,
 ) -> Result<Tally, BenchError> {
-    let (mut signer, mut connection) = (target.signer(), Connection::new(target.endpoint.clone()));
+    let (mut signer, mut connection) = (target.signer(0), Connection::new(target.endpoint.clone()));
     let queue = &target.queues[0];
     let receive = queue.receive(1, WAIT_SECONDS);
     let mut tally = Tally { quiet: Latencies::new(), quiet_received: 0, noisy_received: 0 };

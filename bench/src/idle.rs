@@ -106,7 +106,7 @@ struct Counts {
 }
 
 async fn poll(target: &Target, index: usize, mut connection: Connection, counts: &Counts) {
-    let mut signer = target.signer();
+    let mut signer = target.signer(0);
     let receive = target.queues[index % target.queues.len()].receive(1, WAIT_SECONDS);
     loop {
         connection.request.clear();

@@ -63,16 +63,18 @@ pub(crate) struct LoadSettings {
 /// Where and as whom to run.
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    pub(crate) credentials: Arc<Credentials>,
+    /// At least one; connections take them in turn.
+    pub(crate) credentials: Vec<Credentials>,
     pub(crate) region: String,
     /// At least one; requests go round them.
     pub(crate) queues: Vec<Queue>,
 }
 
 impl Target {
-    /// A signer of its own for one connection.
-    pub(crate) fn signer(&self) -> Signer {
-        Signer::new(&self.credentials, &self.region, &self.endpoint.authority)
+    /// A signer of its own for the connection of that number.
+    pub(crate) fn signer(&self, connection: usize) -> Signer {
+        let credentials = &self.credentials[connection % self.credentials.len()];
+        Signer::new(credentials, &self.region, &self.endpoint.authority)
     }
 }
 
@@ -150,7 +152,7 @@ pub(crate) fn run(
                         let _ = ready_sender.send(false);
                         return Err(error);
                     }
-                    let signer = target.signer();
+                    let signer = target.signer(index);
                     let (target, settings, progress) = (target.clone(), settings.clone(), progress.clone());
                     let sends = sends.clone();
                     workers.push(Worker { index, connection, signer, target, settings, progress, sends });

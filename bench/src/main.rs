@@ -76,8 +76,9 @@ struct TargetArgs {
     /// AWS shared-credentials file.
     #[arg(long)]
     credentials_file: PathBuf,
-    #[arg(long, default_value = "default")]
-    profile: String,
+    /// Profile of that file; may be repeated: connections take them in turn, the first one finds or makes the queues.
+    #[arg(long = "profile", value_name = "PROFILE", default_value = "default")]
+    profiles: Vec<String>,
     #[arg(long, default_value = "us-east-1")]
     region: String,
     #[arg(long)]
@@ -360,7 +361,7 @@ fn run_purge(args: &TargetArgs) -> Result<(), BenchError> {
     let target = target(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut signer, mut connection) = (target.signer(), Connection::new(target.endpoint.clone()));
+        let (mut signer, mut connection) = (target.signer(0), Connection::new(target.endpoint.clone()));
         for queue in &target.queues {
             connection.request.clear();
             signer.write_request("AmazonSQS.PurgeQueue", &queue.purge(), &mut connection.request);
@@ -382,15 +383,15 @@ fn run_probe(args: ProbeArgs) -> Result<(), BenchError> {
 /// Reads keys and certificates, and finds or makes the queues.
 fn target(args: &TargetArgs) -> Result<Arc<Target>, BenchError> {
     let endpoint = Endpoint::new(&args.endpoint, args.ca_file.as_deref())?;
-    let credentials = Arc::new(Credentials::load(&args.credentials_file, &args.profile)?);
-    let mut signer = Signer::new(&credentials, &args.region, &endpoint.authority);
+    let credentials = Credentials::load(&args.credentials_file, &args.profiles)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let names = match args.queues {
         None => vec![args.queue.clone()],
         Some(count) => (0..count.max(1)).map(|number| format!("{}-{number}", args.queue)).collect(),
     };
-    let queues = runtime.block_on(async {
-        let mut connection = Connection::new(endpoint.clone());
+    let mut target = Target { endpoint, credentials, region: args.region.clone(), queues: Vec::new() };
+    target.queues = runtime.block_on(async {
+        let (mut signer, mut connection) = (target.signer(0), Connection::new(target.endpoint.clone()));
         let mut queues = Vec::with_capacity(names.len());
         for name in &names {
             queues
@@ -398,7 +399,7 @@ fn target(args: &TargetArgs) -> Result<Arc<Target>, BenchError> {
         }
         Ok::<_, BenchError>(queues)
     })?;
-    Ok(Arc::new(Target { endpoint, credentials, region: args.region.clone(), queues }))
+    Ok(Arc::new(target))
 }
 
 /// Thousands of connections need as many descriptors; the soft limit may go up to the hard one.

@@ -56,6 +56,25 @@ impl Mapping {
         }
     }
 
+    /// Brings `len` bytes from `offset` on into memory, and waits for the disk. What a disk does not read would end the
+    /// process once it is touched (SIGBUS); here it is an error. Systems that do not know the call (Linux before 5.14)
+    /// leave it to the touch.
+    ///
+    /// # Errors
+    /// The disk did not read all of it.
+    #[expect(dead_code, reason = "its callers follow")]
+    pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
+        let Source::Mapped(map) = &self.0 else { return Ok(()) };
+        let len = len.min(map.len().saturating_sub(offset));
+        if len == 0 {
+            return Ok(());
+        }
+        match map.advise_range(memmap2::Advice::PopulateRead, offset, len) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
