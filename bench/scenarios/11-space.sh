@@ -15,17 +15,20 @@ measure space-steady load "${at[@]}" --queue space --queues 8 --mode both --conn
   --seconds $((seconds * 3))
 end_watch
 
-# What is left in every segment after the purge of five queues has to be copied.
-probe=("${at[@]}" --queue space-probe --create "${sse_kms[@]}" --mode send --connections 16 --batch 1 --rate 4000)
-watch_space "$dir/quiet"
-measure space-quiet load "${probe[@]}" --seconds "$((seconds * 2))"
-end_watch
-alive=$(metric sealq_log_live_bytes)
-# shellcheck disable=SC2046
-"$bench" purge "${at[@]}" $(common "$home" | head -n 4) --queue space --queues 5
-watch_space "$dir/purged" $((alive * 3 / 4 >> 20))
-measure space-compacting load "${probe[@]}" --seconds "$((seconds * 2))"
-sleep "$seconds"
-end_watch
-note space "steady state: $(cat "$dir/steady")" "before the purge: $(cat "$dir/quiet")" \
-  "from the purge of 5 of 8 queues: $(cat "$dir/purged")"
+# Three times: a load alone, then the same load while what is left in every segment after a purge of five queues in eight is
+# copied.
+lines=("steady state: $(cat "$dir/steady")")
+for turn in 1 2 3; do
+  fill "space-$turn" $((live / 2)) --queues 8 "${sse_kms[@]}"
+  sleep "$seconds"
+  probe=("${at[@]}" --queue space-probe --create "${sse_kms[@]}" --mode send --connections 16 --batch 1 --rate 4000)
+  measure "space-quiet-$turn" load "${probe[@]}" --seconds "$seconds"
+  alive=$(metric sealq_log_live_bytes) purged=$((live / 2 * 1200 * 5 / 8))
+  # shellcheck disable=SC2046
+  "$bench" purge "${at[@]}" $(common "$home" | head -n 4) --queue "space-$turn" --queues 5
+  watch_space "$dir/purged" $((alive - purged / 2 >> 20))
+  measure "space-compacting-$turn" load "${probe[@]}" --seconds "$seconds"
+  end_watch
+  lines+=("purge of $((purged >> 20)) MiB, turn $turn: $(cat "$dir/purged")")
+done
+note space "${lines[@]}"

@@ -54,6 +54,8 @@ struct Core<T> {
     dirty: Vec<u32>,
     /// Queues whose messages are still being read after the start.
     unread: VecDeque<u32>,
+    /// Recent messages that may still be looked at before the broker is ready.
+    read_at_start_left: u64,
     /// No receive waits for a message any more.
     waits_ended: bool,
 }
@@ -84,6 +86,7 @@ impl<T: ReplyToken> Engine<T> {
             moved_lsn: Lsn(0),
             dirty: Vec::new(),
             unread: VecDeque::new(),
+            read_at_start_left: restore::READ_AT_START_MESSAGES_MAX,
             waits_ended: false,
         };
         Self { queues: HashMap::new(), core }

@@ -376,6 +376,25 @@ fn a_delayed_message_among_moved_ones_comes_after_a_restart() {
 }
 
 #[test]
+fn a_delay_among_more_messages_than_are_read_at_the_start_is_kept() {
+    const BEFORE: u64 = 52_000;
+    let mut broker = Broker::new(vec![standard()]);
+    broker.send_all(1, 0..BEFORE);
+    let delayed = broker.send(1, 0, 200_000);
+    broker.send_all(1, 0..BEFORE);
+    broker.restart();
+    assert_eq!(broker.receive(1, 10).len(), 10);
+    broker.rest();
+    assert_eq!(QueueGauges::get(&broker.gauges[0].delayed), 1);
+    assert_eq!(broker.visible(1), 2 * BEFORE - 10);
+    let mut early = broker.receive(1, 2 * BEFORE as usize);
+    assert!(early.len() == 2 * BEFORE as usize - 10 && early.iter().all(|found| found.sequence != delayed));
+    early.clear();
+    broker.now_ms += 200_000;
+    assert!(broker.receive(1, 3 * BEFORE as usize).iter().any(|found| found.sequence == delayed));
+}
+
+#[test]
 fn nothing_is_moved_into_a_queue_that_was_deleted_a_moment_ago() {
     let mut broker = with_dead_letters();
     broker.send(1, 0, 0);

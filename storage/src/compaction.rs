@@ -21,8 +21,8 @@ use std::sync::Arc;
 const STEP_BYTES: usize = 64 << 10;
 /// Entries or tombstones looked at a step, about 0.1 us each.
 const STEP_LOOKUPS: usize = 512;
-/// So far ahead of a copy the system is asked to read: a page fault would make every caller wait.
-const READ_AHEAD_BYTES: usize = 2 << 20;
+/// So much is read from the disk at once, before the copies of it: a page fault would make every caller wait.
+const LOAD_BYTES: usize = 512 << 10;
 /// No copying while more than this waits to be written: callers come first.
 const STAGED_BYTES_MAX: usize = 1 << 20;
 /// A segment whose needed tombstones would take more than this part of a segment waits for their targets to go.
@@ -38,9 +38,12 @@ const CHECKPOINT_DRAINING_MIN: usize = 2;
 pub(crate) struct Compaction {
     segment: u64,
     stage: Stage,
+    /// What the stage looks at next is being read from the disk.
+    is_loading: bool,
 }
 
 enum Stage {
+    Begin,
     /// Counting tombstones that are still needed.
     Count {
         at: usize,
@@ -48,10 +51,10 @@ enum Stage {
     },
     /// Finding live messages.
     Find(Scan),
-    /// Copying them, by offset. The system was asked to read ahead up to `asked_to`.
+    /// Copying them, by offset. The file is in memory from the first of them up to `loaded_to`.
     Copy {
         live: BTreeMap<u32, (u32, Entry)>,
-        asked_to: usize,
+        loaded_to: usize,
     },
     Tombstones {
         at: usize,
@@ -81,6 +84,12 @@ pub(crate) enum Keeping {
 
 enum Step {
     Continue(Stage),
+    /// Once this part of the file is in memory.
+    Load {
+        offset: usize,
+        len: usize,
+        then: Stage,
+    },
     Done,
     /// Not now.
     Blocked,
@@ -121,6 +130,9 @@ impl Log {
 
     /// Whether a step may be made now, for the callers' sake.
     pub(crate) fn may_compact(&mut self) -> bool {
+        if self.compaction.as_ref().is_some_and(|compaction| compaction.is_loading) {
+            return false;
+        }
         self.disk.is_deterministic()
             || (self.staged_bytes() <= STAGED_BYTES_MAX && self.pace.allows(STEP_BYTES))
     }
@@ -136,7 +148,20 @@ impl Log {
         };
         let segment = compaction.segment;
         match self.step(segment, compaction.stage) {
-            Ok(Step::Continue(stage)) => self.compaction = Some(Compaction { segment, stage }),
+            Ok(Step::Continue(stage)) => {
+                self.compaction = Some(Compaction { segment, stage, is_loading: false });
+            }
+            Ok(Step::Load { offset, len, then }) => {
+                let Some(mapping) = self.segments.get(&segment).and_then(|found| found.mapping.clone())
+                else {
+                    return self.block(segment);
+                };
+                let is_loading = !mapping.is_in_memory();
+                if is_loading {
+                    self.keeper.submit(Job::Load { id: segment, mapping, offset, len });
+                }
+                self.compaction = Some(Compaction { segment, stage: then, is_loading });
+            }
             Ok(Step::Done) => {
                 let drained_lsn = self.next_lsn - 1;
                 if let Some(found) = self.segments.get_mut(&segment) {
@@ -150,6 +175,17 @@ impl Log {
             Ok(Step::Blocked) => self.block(segment),
             // No room for copies: after other segments have gone there will be.
             Err(_) => self.block(segment),
+        }
+    }
+
+    /// A part of the segment that is being emptied is in memory, or cannot be read: then the segment stays for now.
+    pub(crate) fn note_loaded(&mut self, segment: u64, offset: usize, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, segment, offset, "a segment to be emptied cannot be read; it stays");
+            self.compaction = None;
+            self.block(segment);
+        } else if let Some(compaction) = &mut self.compaction {
+            compaction.is_loading = false;
         }
     }
 
@@ -195,17 +231,24 @@ impl Log {
         if let Keeping::Until { free_at_ms: next, .. } = &mut self.keeping {
             *next = free_at_ms;
         }
-        sparsest.map(|(_, segment)| Compaction { segment, stage: Stage::Count { at: 0, needed: 0 } })
+        sparsest.map(|(_, segment)| Compaction { segment, stage: Stage::Begin, is_loading: false })
     }
 
     fn step(&mut self, segment: u64, stage: Stage) -> Result<Step, AppendError> {
         match stage {
+            Stage::Begin => Ok(self.load_footer(segment)),
             Stage::Count { at, needed } => Ok(self.count_tombstones(segment, at, needed)),
             Stage::Find(scan) => Ok(self.find_live(segment, scan)),
-            Stage::Copy { live, asked_to } => self.copy_messages(segment, live, asked_to),
+            Stage::Copy { live, loaded_to } => self.copy_messages(segment, live, loaded_to),
             Stage::Tombstones { at } => self.copy_tombstones(segment, at),
             Stage::Rest => self.copy_rest(segment),
         }
+    }
+
+    fn load_footer(&self, segment: u64) -> Step {
+        let Some(found) = self.segments.get(&segment) else { return Step::Blocked };
+        let (start, end) = (found.frames_end as usize, found.size_bytes as usize);
+        Step::Load { offset: start, len: end - start.min(end), then: Stage::Count { at: 0, needed: 0 } }
     }
 
     fn count_tombstones(&self, segment: u64, at: usize, mut needed: u64) -> Step {
@@ -246,32 +289,30 @@ impl Log {
             }
             (scan.stream, scan.entry) = (scan.stream + 1, 0);
         }
-        Step::Continue(Stage::Copy { live: scan.live, asked_to: 0 })
+        Step::Continue(Stage::Copy { live: scan.live, loaded_to: 0 })
     }
 
-    /// Copies what is still alive, in the order of the file, so that the system can read ahead.
+    /// Copies what is still alive, in the order of the file, so that one read brings many.
     fn copy_messages(
         &mut self,
         segment: u64,
         mut live: BTreeMap<u32, (u32, Entry)>,
-        mut asked_to: usize,
+        loaded_to: usize,
     ) -> Result<Step, AppendError> {
         let (mut looked_at, mut copied) = (0, 0);
-        while let Some((offset, (id, entry))) = live.pop_first() {
-            let offset = offset as usize;
-            if offset + READ_AHEAD_BYTES / 2 >= asked_to
-                && let Some(mapping) = self.segments.get(&segment).and_then(|found| found.mapping.as_ref())
-            {
-                let from = asked_to.max(offset);
-                mapping.will_need(from, READ_AHEAD_BYTES);
-                asked_to = from + READ_AHEAD_BYTES;
+        while let Some(first) = live.first_entry() {
+            let (offset, (id, entry)) = (*first.key() as usize, *first.get());
+            if offset + entry.span_bytes() > loaded_to {
+                let len = LOAD_BYTES.max(entry.span_bytes());
+                return Ok(Step::Load { offset, len, then: Stage::Copy { live, loaded_to: offset + len } });
             }
+            first.remove();
             if self.is_only_here(segment, id, entry.sequence.get()) {
                 copied += self.copy_message(segment, id, &entry)?;
             }
             looked_at += 1;
             if looked_at >= STEP_LOOKUPS || copied >= STEP_BYTES {
-                return Ok(Step::Continue(Stage::Copy { live, asked_to }));
+                return Ok(Step::Continue(Stage::Copy { live, loaded_to }));
             }
         }
         Ok(Step::Continue(Stage::Tombstones { at: 0 }))

@@ -50,6 +50,15 @@ pub trait Disk: Send + Sync {
     /// The operating system's.
     fn remove(&self, name: &str) -> io::Result<()>;
 
+    /// Cuts up to `bytes` bytes off the end of a file and gives them back; the bytes that are left. A disk that need not go
+    /// step by step cuts none and says 0.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn shrink(&self, _name: &str, _bytes: u64) -> io::Result<u64> {
+        Ok(0)
+    }
+
     /// Makes creates, renames and removes durable.
     ///
     /// # Errors

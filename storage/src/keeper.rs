@@ -1,4 +1,5 @@
-//! Work that the shard thread must not wait for: preparing, sealing and retiring segment files, writing checkpoints.
+//! Work that the shard thread must not wait for: preparing, sealing, reading and retiring segment files, writing
+//! checkpoints.
 //!
 //! One thread a log, jobs in order. On a deterministic disk every job runs at once on the calling thread. Knows file
 //! names and nothing of what the bytes mean.
@@ -14,15 +15,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 /// Jobs that may wait; far more than the log ever has outstanding.
 const JOBS_MAX: usize = 1024;
+/// A file is removed in parts of this size: where the filesystem tells the disk what is free, every write waits for that.
+const REMOVAL_STEP_BYTES: u64 = 4 << 20;
+/// Between two parts.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
 pub(crate) enum Job {
     /// Makes the file of segment `id`, from a retired one if there is any.
     Prepare { id: u64, recycle: Option<u64>, segment_bytes: u64 },
     /// Writes footer and trailer behind the frames, which are durable already.
     Seal { id: u64, file: Arc<dyn DiskFile>, footer: EncodedFooter, footer_offset: u64, segment_bytes: u64 },
+    /// Brings `len` bytes of a sealed segment into memory.
+    Load { id: u64, mapping: Arc<Mapping>, offset: usize, len: usize },
     /// Takes a segment out of the log; the file is kept for use again or removed.
     Retire { id: u64, keep: bool },
     /// Removes a retired file.
@@ -34,6 +42,7 @@ pub(crate) enum Job {
 pub(crate) enum Outcome {
     Prepared { id: u64, recycled: Option<u64>, result: io::Result<Arc<dyn DiskFile>> },
     Sealed { id: u64, result: io::Result<Mapping> },
+    Loaded { id: u64, offset: usize, result: io::Result<()> },
     Retired { id: u64, kept: bool, result: io::Result<()> },
     Discarded { id: u64, result: io::Result<()> },
     CheckpointWritten { number: u64, result: io::Result<()> },
@@ -63,8 +72,26 @@ impl Keeper {
         let (jobs, todo) = sync_channel::<Job>(JOBS_MAX);
         let (done, outcomes) = sync_channel(JOBS_MAX);
         let thread = std::thread::Builder::new().name(format!("sealq-keeper-{shard}")).spawn(move || {
-            for job in todo {
-                if done.send(run(&*disk, job)).is_err() {
+            let mut removals = VecDeque::new();
+            while let Some(job) = next_job(&todo, &removals) {
+                let outcome = match job {
+                    Next::Job(Job::Discard { id }) => {
+                        removals.push_back(id);
+                        continue;
+                    }
+                    Next::Job(job) => run(&*disk, job),
+                    Next::Removal(id) => {
+                        if disk
+                            .shrink(&retired_name(id), REMOVAL_STEP_BYTES)
+                            .is_ok_and(|left_bytes| left_bytes > 0)
+                        {
+                            continue;
+                        }
+                        removals.pop_front();
+                        run(&*disk, Job::Discard { id })
+                    }
+                };
+                if done.send(outcome).is_err() {
                     return;
                 }
                 waker.wake();
@@ -108,6 +135,19 @@ impl Drop for Keeper {
     }
 }
 
+/// What the thread does next.
+enum Next {
+    Job(Job),
+    /// A part of the first of the removals.
+    Removal(u64),
+}
+
+/// Jobs come first; a part of a removal is due when none came for a while, or when none can come any more.
+fn next_job(todo: &Receiver<Job>, removals: &VecDeque<u64>) -> Option<Next> {
+    let Some(first) = removals.front().copied() else { return todo.recv().ok().map(Next::Job) };
+    Some(todo.recv_timeout(REMOVAL_PAUSE).map_or(Next::Removal(first), Next::Job))
+}
+
 fn run(disk: &dyn Disk, job: Job) -> Outcome {
     match job {
         Job::Prepare { id, recycle, segment_bytes } => {
@@ -116,6 +156,9 @@ fn run(disk: &dyn Disk, job: Job) -> Outcome {
         }
         Job::Seal { id, file, footer, footer_offset, segment_bytes } => {
             Outcome::Sealed { id, result: seal(&*file, &footer, footer_offset, segment_bytes) }
+        }
+        Job::Load { id, mapping, offset, len } => {
+            Outcome::Loaded { id, offset, result: mapping.populate(offset, len) }
         }
         Job::Retire { id, keep } => {
             let name = segment_name(id);

@@ -45,15 +45,9 @@ impl Mapping {
         Self(Source::Owned(bytes))
     }
 
-    /// Asks the system to have `len` bytes from `offset` on in memory soon. Only a hint: what goes wrong is left to the
-    /// read.
-    pub(crate) fn will_need(&self, offset: usize, len: usize) {
-        if let Source::Mapped(map) = &self.0
-            && offset < map.len()
-        {
-            let len = len.min(map.len() - offset);
-            let _ = map.advise_range(memmap2::Advice::WillNeed, offset, len);
-        }
+    /// Whether no touch of it can wait for a disk.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.0, Source::Owned(_))
     }
 
     /// Brings `len` bytes from `offset` on into memory, and waits for the disk. What a disk does not read would end the
@@ -62,7 +56,6 @@ impl Mapping {
     ///
     /// # Errors
     /// The disk did not read all of it.
-    #[expect(dead_code, reason = "its callers follow")]
     pub(crate) fn populate(&self, offset: usize, len: usize) -> io::Result<()> {
         let Source::Mapped(map) = &self.0 else { return Ok(()) };
         let len = len.min(map.len().saturating_sub(offset));

@@ -90,8 +90,8 @@ pub(super) struct Queue<T> {
     pub(super) held_sends: VecDeque<(Vec<SendItem>, T)>,
     pub(super) attempts: Attempts,
     pub(super) moved_times: MovedTimes,
-    /// Messages that may be moved ones and were not looked at since the start.
-    pub(super) unread_moves: Option<Range<u64>>,
+    /// Messages that may be moved or delayed ones and were not looked at since the start.
+    pub(super) unread: Option<Range<u64>>,
     /// Holds that ended before their time, (deadline, sequence): their alarms are to be taken back.
     pub(super) ended_holds: Vec<(u64, u64)>,
 }
@@ -117,7 +117,7 @@ impl<T> Queue<T> {
             held_sends: VecDeque::new(),
             attempts: Attempts::default(),
             moved_times: MovedTimes::default(),
-            unread_moves: None,
+            unread: None,
             ended_holds: Vec::new(),
         }
     }
@@ -205,7 +205,7 @@ impl<T> Queue<T> {
         self.in_flight.clear();
         self.delayed.clear();
         self.moved_times.clear();
-        self.unread_moves = None;
+        self.unread = None;
         self.dedup.clear();
         self.unread_keys = None;
         self.attempts.clear();

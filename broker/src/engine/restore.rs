@@ -27,6 +27,10 @@ const STAMP_SKEW_MS: u64 = 120 * 1000;
 /// Messages read in one step after the start, so that it does not stall the shard.
 pub(super) const READ_STEP_MESSAGES: usize = 2_000;
 
+/// Recent messages looked at before the broker is ready, over all queues: for a delay that still runs. What is more is
+/// looked at while the broker runs; until then the counts take it for visible.
+pub(super) const READ_AT_START_MESSAGES_MAX: u64 = 100_000;
+
 /// Deduplication keys read in one step: they stand beside the bodies, which may have to come from the disk.
 const READ_STEP_KEYS: usize = 500;
 
@@ -45,11 +49,12 @@ impl<T: ReplyToken> Engine<T> {
     ) {
         let mut queue = Queue::new(stream, rules, gauges);
         if log.live_count(stream) > 0 {
-            self.core.restore_held(now_ms, &mut queue, log);
+            let read_from = self.core.restore_held(now_ms, &mut queue, log);
             if queue.rules.fifo {
                 queue.schedule = Schedule::Fifo(FifoSchedule::unread_up_to(log.next_sequence(stream)));
-            } else if queue.rules.is_dead_letter_target {
-                queue.unread_moves = Some(0..log.next_sequence(stream));
+            } else {
+                let from = if queue.rules.is_dead_letter_target { Some(0) } else { read_from };
+                queue.unread = from.map(|from| from..log.next_sequence(stream));
             }
         }
         if queue.rules.fifo {
@@ -73,7 +78,7 @@ impl<T: ReplyToken> Engine<T> {
         let Some(queue) = self.queues.get_mut(&stream) else { return };
         queue.read_keys(now_ms, log);
         queue.read_on(log, READ_STEP_MESSAGES);
-        self.core.read_moves(now_ms, queue, log);
+        self.core.read_unread(now_ms, queue, log);
         if queue.is_unread() {
             self.core.unread.push_back(stream);
         }
@@ -129,14 +134,15 @@ impl<T> Queue<T> {
     /// Whether a look at every message is not finished.
     fn is_unread(&self) -> bool {
         self.unread_keys.is_some()
-            || self.unread_moves.is_some()
+            || self.unread.is_some()
             || matches!(&self.schedule, Schedule::Fifo(fifo) if fifo.is_unread())
     }
 }
 
 impl<T: ReplyToken> Core<T> {
-    /// Deliveries whose time is running, messages that came back, delays.
-    fn restore_held(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
+    /// Deliveries whose time is running, messages that came back, delays. The first sequence that is left for later when
+    /// there are too many that may be delayed.
+    fn restore_held(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) -> Option<u64> {
         let stream = queue.stream;
         for facts in log.touched(stream) {
             if facts.receive_count > 0 && facts.visible_at_ms > now_ms {
@@ -156,14 +162,26 @@ impl<T: ReplyToken> Core<T> {
                 standard.offer_known(facts.sequence);
             }
         }
-        let mut from = first_sent_after(log, stream, now_ms.saturating_sub(DELAY_MS_MAX + STAMP_SKEW_MS));
+        let next = log.next_sequence(stream);
+        if let Schedule::Standard(standard) = &mut queue.schedule {
+            standard.admit(next.saturating_sub(1));
+        }
+        // Messages of a FIFO queue have no delay of their own.
+        let delay_ms_max = if queue.rules.fifo { queue.rules.delay_ms } else { DELAY_MS_MAX };
+        if delay_ms_max == 0 {
+            return None;
+        }
+        let mut from = first_sent_after(log, stream, now_ms.saturating_sub(delay_ms_max + STAMP_SKEW_MS));
+        let left = self.read_at_start_left.checked_sub(next.saturating_sub(from));
+        if left.is_none() && !queue.rules.fifo {
+            return Some(from);
+        }
+        self.read_at_start_left = left.unwrap_or(0);
         while let Some(facts) = log.next_live(stream, from) {
             self.restore_delay(now_ms, queue, &facts);
             from = facts.sequence + 1;
         }
-        if let Schedule::Standard(standard) = &mut queue.schedule {
-            standard.admit(log.next_sequence(stream).saturating_sub(1));
-        }
+        None
     }
 
     /// Whether the message is one that waits for its delay and was not known to.
@@ -182,14 +200,15 @@ impl<T: ReplyToken> Core<T> {
         waits
     }
 
-    /// Among messages that were moved in, enqueue times are in no order: each has to be looked at.
-    fn read_moves(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
-        let Some(unread) = queue.unread_moves.clone() else { return };
+    /// Goes a step on with what was left for later. Among messages that were moved in, enqueue times are in no order: each
+    /// has to be looked at.
+    fn read_unread(&mut self, now_ms: u64, queue: &mut Queue<T>, log: &Log) {
+        let Some(unread) = queue.unread.clone() else { return };
         let mut from = unread.start;
         for _ in 0..READ_STEP_MESSAGES {
             let Some(facts) = log.next_live(queue.stream, from).filter(|facts| facts.sequence < unread.end)
             else {
-                queue.unread_moves = None;
+                queue.unread = None;
                 // The oldest may have turned out to be an older one.
                 self.timers.set(now_ms, Alarm::Expire { stream: queue.stream });
                 return;
@@ -198,10 +217,16 @@ impl<T: ReplyToken> Core<T> {
                 queue.moved_times.note(&facts);
             } else if self.restore_delay(now_ms, queue, &facts) {
                 queue.visible = queue.visible.saturating_sub(1);
+            } else if facts.receive_count == 0
+                && facts.visible_at_ms > facts.sent_at_ms
+                && let Schedule::Standard(standard) = &mut queue.schedule
+            {
+                // Its delay ended before it was looked at.
+                standard.offer_stepped_over(facts.sequence, facts.group_hash);
             }
             from = facts.sequence + 1;
         }
-        queue.unread_moves = Some(from..unread.end);
+        queue.unread = Some(from..unread.end);
     }
 }
 

@@ -55,6 +55,13 @@ impl StandardSchedule {
         self.ready.insert(sequence);
     }
 
+    /// In service, unless it stands there already: the cursor may have stepped over it while it was delayed.
+    pub(super) fn offer_stepped_over(&mut self, sequence: u64, group_hash: u64) {
+        if self.parked.get(&group_hash).is_none_or(|parked| !parked.contains(&sequence)) {
+            self.offer(sequence);
+        }
+    }
+
     pub(super) fn remove(&mut self, sequence: u64) {
         self.ready.remove(&sequence);
     }
@@ -191,5 +198,21 @@ impl StandardSchedule {
             }
             return Some(facts.sequence);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cursor_stepped_over_is_offered_once() {
+        let mut schedule = StandardSchedule { cursor: 10, end: 20, ..StandardSchedule::default() };
+        schedule.parked.insert(7, VecDeque::from([5]));
+        schedule.offer_stepped_over(5, 7);
+        schedule.offer_stepped_over(15, 7);
+        assert!(schedule.ready.is_empty(), "one is parked, the other still before the cursor");
+        schedule.offer_stepped_over(6, 7);
+        assert_eq!(schedule.ready, BTreeSet::from([6]));
     }
 }

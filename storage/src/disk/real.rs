@@ -116,6 +116,14 @@ impl Disk for RealDisk {
         std::fs::remove_file(self.path.join(name))
     }
 
+    fn shrink(&self, name: &str, bytes: u64) -> io::Result<u64> {
+        let file = File::options().write(true).open(self.path.join(name))?;
+        let left_bytes = file.metadata()?.len().saturating_sub(bytes);
+        file.set_len(left_bytes)?;
+        file.sync_all()?;
+        Ok(left_bytes)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }

@@ -104,6 +104,7 @@ impl Log {
                 Ok(mapping) => self.note_sealed(id, mapping),
                 Err(error) => self.poison(&error),
             },
+            Outcome::Loaded { id, offset, result } => self.note_loaded(id, offset, result),
             Outcome::Retired { id, kept, result } => self.note_retired(id, kept, result.as_ref().err()),
             Outcome::Discarded { id, result } => {
                 if let Err(error) = result {
