@@ -33,7 +33,6 @@ use crate::load::{LoadReport, LoadSettings, Mode, Progress, Target};
 use crate::machine::{Machine, Source};
 use crate::process::Usage;
 use crate::request::{Groups, Queue};
-use crate::signer::Signer;
 
 /// How often the progress bar is drawn.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
