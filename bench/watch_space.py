@@ -2,7 +2,7 @@
 """Watches what a log takes on disk and what of it is alive: bench/watch_space.py METRICS_URL LOG_DIRECTORY [MIB].
 
 Until it gets SIGTERM; then it prints one line. With MIB, the part of that line is how long it took from the first look until less
-than MIB were alive and the disk held at most twice what was alive and two segments of 64 MiB. One process that looks four times a second:
+than MIB were alive and the disk held at most twice what was alive and two segments of 64 MiB. One process that looks once a second:
 more would take a core away from what is measured.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 
-PERIOD_SECONDS = 0.25
+PERIOD_SECONDS = 1
 SPARE_BYTES = 128 << 20
 
 

@@ -22,7 +22,10 @@ for turn in 1 2 3; do
   fill "space-$turn" $((live / 2)) --queues 8 "${sse_kms[@]}"
   sleep "$seconds"
   probe=("${at[@]}" --queue space-probe --create "${sse_kms[@]}" --mode send --connections 16 --batch 1 --rate 4000)
+  # Watched as well, since to be watched costs something.
+  watch_space "$dir/before"
   measure "space-quiet-$turn" load "${probe[@]}" --seconds "$seconds"
+  end_watch
   alive=$(metric sealq_log_live_bytes) purged=$((live / 2 * 1200 * 5 / 8))
   # shellcheck disable=SC2046
   "$bench" purge "${at[@]}" $(common "$home" | head -n 4) --queue "space-$turn" --queues 5

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes copied a step: a commit that carries them takes some tens of microseconds more.
-const STEP_BYTES: usize = 64 << 10;
+const STEP_BYTES: usize = 32 << 10;
 /// Entries or tombstones looked at a step, about 0.1 us each.
 const STEP_LOOKUPS: usize = 512;
 /// So much is read from the disk at once, before the copies of it: a page fault would make every caller wait.
@@ -32,7 +32,7 @@ const URGENT_PERCENT: u64 = 180;
 /// Segments beyond it that every log has: the active one, the next one.
 const URGENT_SEGMENTS: u64 = 2;
 /// While callers are served, a checkpoint is written for so many emptied segments at once.
-const CHECKPOINT_DRAINING_MIN: usize = 2;
+const CHECKPOINT_DRAINING_MIN: usize = 4;
 
 /// One segment being emptied.
 pub(crate) struct Compaction {

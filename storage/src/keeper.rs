@@ -20,9 +20,9 @@ use std::time::Duration;
 /// Jobs that may wait; far more than the log ever has outstanding.
 const JOBS_MAX: usize = 1024;
 /// A file is removed in parts of this size: where the filesystem tells the disk what is free, every write waits for that.
-const REMOVAL_STEP_BYTES: u64 = 4 << 20;
+const REMOVAL_STEP_BYTES: u64 = 1 << 20;
 /// Between two parts.
-const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 pub(crate) enum Job {
     /// Makes the file of segment `id`, from a retired one if there is any.

@@ -12,7 +12,7 @@ const SHARE: u64 = 1;
 /// The same when the log takes more space than it should.
 const SHARE_URGENT: u64 = 2;
 /// Bytes copied a millisecond whatever callers do.
-const BYTES_PER_MS: u64 = 4 << 10;
+const BYTES_PER_MS: u64 = 2 << 10;
 /// The same when the log takes more space than it should.
 const BYTES_PER_MS_URGENT: u64 = 16 << 10;
 /// Allowance that can be saved up.
