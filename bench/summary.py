@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import statistics
 import sys
 
 
@@ -25,6 +26,18 @@ def load_rows(result):
             )
 
 
+def ratios(results):
+    """Encrypted throughput over plain throughput of the same turn, by size of body."""
+    sent = {result["name"]: result["report"]["send"]["messages_per_second"] for result in results if result["name"].startswith(("encrypted-", "plain-"))}
+    by_size = {}
+    for name, encrypted in sent.items():
+        kind, size, turn = name.split("-")
+        if kind == "encrypted":
+            by_size.setdefault(int(size), []).append(encrypted / sent[f"plain-{size}-{turn}"])
+    for size, found in sorted(by_size.items()):
+        yield f"bodies of {size:,} bytes: encrypted / plain {statistics.median(found):.3f} (median of {len(found)}; {min(found):.3f} to {max(found):.3f})"
+
+
 def main():
     directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "bench/results")
     results = [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
@@ -40,6 +53,7 @@ def main():
         if result["kind"] == "load":
             for row in load_rows(result):
                 print("| " + " | ".join(row) + " |")
+    print("", *ratios(results), sep="\n")
     for path in sorted(directory.glob("*.txt")):
         print(f"\n{path.stem}:\n{path.read_text().rstrip()}")
     for result in results:

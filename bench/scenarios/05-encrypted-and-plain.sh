@@ -3,11 +3,15 @@
 at=(--endpoint "https://127.0.0.1:$https")
 
 for bytes in 256 1024 16384 262144; do
-  load=(--mode send --connections 16 --batch 10 --body-bytes "$bytes" --seconds "$seconds")
-  # At most 4 GB a row, and a batch may have 1 MiB.
-  [ "$bytes" -lt 262144 ] || load+=(--batch 2 --messages 16000)
+  # A batch may have 1 MiB; at most 2.6 GB a row.
+  batch=$((bytes < 262144 ? 10 : 2))
+  load=(--mode send --connections 16 --batch "$batch" --body-bytes "$bytes" --seconds "$seconds" --messages $((bytes < 16384 ? 100000000 : 2621440000 / bytes)))
   for turn in 1 2 3 4 5; do
-    measure "encrypted-$bytes-$turn" load "${at[@]}" --queue encrypted --create "${sse_kms[@]}" "${load[@]}"
-    measure "plain-$bytes-$turn" load "${at[@]}" --queue plain --create "${plain[@]}" "${load[@]}"
+    measure "encrypted-$bytes-$turn" load "${at[@]}" --queue "encrypted-$bytes-$turn" --create "${sse_kms[@]}" "${load[@]}"
+    measure "plain-$bytes-$turn" load "${at[@]}" --queue "plain-$bytes-$turn" --create "${plain[@]}" "${load[@]}"
+    for kind in encrypted plain; do
+      # shellcheck disable=SC2046
+      "$bench" purge "${at[@]}" $(common "$home" | head -n 4) --queue "$kind-$bytes-$turn"
+    done
   done
 done
