@@ -1,6 +1,8 @@
-//! The policy engine against a reference that is too simple to be wrong in the same way, over whole scenes: a request,
-//! and every policy that has a say in it.
+//! The policy engine against a reference that is too simple to be wrong in the same way, and against public crates that
+//! evaluate the same language, over whole scenes: a request, and every policy that has a say in it.
 
+#[path = "policies/oracles.rs"]
+mod oracles;
 #[path = "policies/reference.rs"]
 mod reference;
 #[path = "policies/scene.rs"]

@@ -45,6 +45,17 @@ impl Asker {
     pub(crate) fn is_root(&self) -> bool {
         self.arn.ends_with(":root")
     }
+
+    pub(crate) fn principal(&self) -> Principal<'static> {
+        Principal {
+            arn: self.arn,
+            role_arn: self.role_arn,
+            account: self.account,
+            unique_id: self.unique_id,
+            is_service: self.is_service,
+            is_anonymous: self.is_anonymous,
+        }
+    }
 }
 
 /// See the module documentation. Policies are texts: each side reads them itself.
@@ -103,6 +114,15 @@ impl Scene {
         Self { asked, asker, action, resource, keys, identity, session, boundary, of_resource }
     }
 
+    /// What its resource's policy is.
+    pub(crate) fn resource_kind(&self) -> PolicyKind {
+        match self.asked {
+            Asked::Queue { .. } => PolicyKind::Queue,
+            Asked::Key { .. } => PolicyKind::Key,
+            Asked::Role => PolicyKind::Trust,
+        }
+    }
+
     /// What the engine decides: whether the request may go on, and whether an explicit deny forbids it.
     pub(crate) fn decided(&self) -> (bool, bool) {
         let parse = |text: &String, kind| {
@@ -112,26 +132,14 @@ impl Scene {
         let identity = all(&self.identity, PolicyKind::Identity);
         let session = all(&self.session, PolicyKind::Session);
         let boundary = self.boundary.as_ref().map(|text| parse(text, PolicyKind::Boundary));
-        let kind = match self.asked {
-            Asked::Queue { .. } => PolicyKind::Queue,
-            Asked::Key { .. } => PolicyKind::Key,
-            Asked::Role => PolicyKind::Trust,
-        };
-        let of_resource = self.of_resource.as_ref().map(|text| parse(text, kind));
+        let of_resource = self.of_resource.as_ref().map(|text| parse(text, self.resource_kind()));
         let caller = IdentityPolicies {
             identity: &identity,
             session: &session,
             boundary: boundary.as_deref(),
             is_root: self.asker.is_root(),
         };
-        let principal = Principal {
-            arn: self.asker.arn,
-            role_arn: self.asker.role_arn,
-            account: self.asker.account,
-            unique_id: self.asker.unique_id,
-            is_service: self.asker.is_service,
-            is_anonymous: self.asker.is_anonymous,
-        };
+        let principal = self.asker.principal();
         let request =
             Request { principal, action: self.action, resource: self.resource, keys: &Keys(&self.keys) };
         let decision = match (self.asked, of_resource.as_deref()) {
@@ -152,7 +160,7 @@ fn is_explicit(decision: &Decision<'_>) -> bool {
     matches!(decision.denial, Some(IdentityDeny | ResourceDeny))
 }
 
-struct Keys<'a>(&'a BTreeMap<&'static str, Vec<String>>);
+pub(crate) struct Keys<'a>(pub(crate) &'a BTreeMap<&'static str, Vec<String>>);
 
 impl ConditionKeys for Keys<'_> {
     fn get(&self, key: &str) -> Option<ConditionValue<'_>> {
@@ -198,7 +206,7 @@ impl Choices<'_> {
     }
 }
 
-const ASKERS: [Asker; 8] = [
+pub(crate) const ASKERS: [Asker; 8] = [
     Asker { arn: ALICE, role_arn: None, account: OWNER, unique_id: "AIDAALICE", ..SIGNED },
     Asker { arn: BOB, role_arn: None, account: "222222222222", unique_id: "AIDABOB", ..SIGNED },
     Asker { arn: WORKER_SESSION, role_arn: Some(WORKER), account: OWNER, unique_id: "AROAWORKER", ..SIGNED },
