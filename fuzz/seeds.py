@@ -5,6 +5,7 @@ Layouts are those of docs/src/format.md; what a target reaches with a seed it wo
 """
 
 import hashlib
+import json
 import pathlib
 import random
 import struct
@@ -51,6 +52,21 @@ def choices(name, count, length):
     return [source.randbytes(source.randint(length // 4, length)) for _ in range(count)]
 
 
+def claims(**changes):
+    """What the token of a session says."""
+    said = {
+        "owner_arn": "arn:aws:iam::000000000000:root",
+        "owner_id": "000000000000",
+        "session_name": "",
+        "policies": [],
+        "tags": [],
+        "of_service": False,
+        "issued_at_s": 1_764_000_000,
+        "expires_at_s": 1_764_000_900,
+    }
+    return json.dumps({**said, **changes}).encode()
+
+
 QUEUE = "https://sqs.us-east-1.example.net/000000000000/q"
 SEEDS = {
     "attributes": [
@@ -60,6 +76,15 @@ SEEDS = {
         b"MaximumMessageSize=1024\nMessageRetentionPeriod=60\nVisibilityTimeout=43200\nSqsManagedSseEnabled=false\nQueueArn=x",
     ],
     "receipt_handle": [b"garbage", b"AQAAAAcAAAAAAAAACwAAAAI", bytes(10) + b"\x01"],
+    # Texts, and claims: of the root account, ended, of nobody, with policies and tags.
+    "session_token": [
+        b"AQID",
+        claims(),
+        claims(expires_at_s=1_763_999_999),
+        claims(owner_arn="arn:aws:iam::000000000000:role/gone", owner_id="AROAGONE", session_name="s"),
+        claims(policies=['{"Statement":{"Effect":"Allow","Action":"sqs:*","Resource":"*"}}'], tags=[{"name": "a", "value": "b", "transitive": True}]),
+        claims(policies=["{}"]),
+    ],
     "xml": [b"<a href=\"x\">&amp; ]]> \r\n</a>", "\u00e9 \U0001f600 \ufffd \uffff \x01".encode()],
     "sealed_message": [
         sealed_message(0, clear=b"clear"),

@@ -11,6 +11,9 @@ mod fuzz;
 #[expect(unreachable_pub, reason = "it is the fuzz crate's")]
 #[path = "../../fuzz/src/receipt_handle.rs"]
 mod receipt_handle;
+#[expect(unreachable_pub, reason = "it is the fuzz crate's")]
+#[path = "../../fuzz/src/session_token.rs"]
+mod session_token;
 
 const CASES: u32 = 1000;
 const CHANGES_MAX: usize = 8;
@@ -32,8 +35,9 @@ fn changed(seed: &[u8], changes: &[Change]) -> Vec<u8> {
 #[test]
 fn corpora_and_what_is_near_them_break_nothing() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    let here: fuzz::Target = ("receipt_handle", receipt_handle::receipt_handle);
-    for (name, target) in fuzz::TARGETS.iter().chain([&here]) {
+    let here: [fuzz::Target; 2] =
+        [("receipt_handle", receipt_handle::receipt_handle), ("session_token", session_token::session_token)];
+    for (name, target) in fuzz::TARGETS.iter().chain(&here) {
         let files = std::fs::read_dir(corpora.join(name)).unwrap();
         let mut seeds: Vec<Vec<u8>> =
             files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();

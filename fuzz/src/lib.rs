@@ -1,6 +1,6 @@
 //! What the fuzz targets do with one input: each function panics if something happens that never may.
 //!
-//! `receipt_handle` needs the whole broker and is no part of this library. The broker's tests run the same functions over
+//! `receipt_handle` and `session_token` need the whole broker and are no part of this library. The broker's tests run the same functions over
 //! the corpora and over random inputs, without a fuzzer.
 
 mod attributes;
