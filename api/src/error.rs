@@ -22,6 +22,15 @@ pub const TEXT_BYTES_MAX: usize = 16 << 10;
 /// XML namespace of SQS replies.
 pub const SQS_XMLNS: &str = "http://queue.amazonaws.com/doc/2012-11-05/";
 
+/// A text, cut after [`TEXT_BYTES_MAX`].
+pub(crate) fn bounded_text(text: impl Into<Cow<'static, str>>) -> Cow<'static, str> {
+    let text = text.into();
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    Cow::Owned(text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned())
+}
+
 /// An error as it is sent to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorReply {
@@ -34,12 +43,7 @@ pub struct ErrorReply {
 impl ErrorReply {
     /// An error with a text.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        let mut message = message.into();
-        if message.len() > TEXT_BYTES_MAX {
-            let end = (0..=TEXT_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-            message = Cow::Owned(message[..end].to_owned());
-        }
-        Self { code, message }
+        Self { code, message: bounded_text(message) }
     }
 
     /// The queue does not exist (or the caller may not learn that it does).

@@ -1,5 +1,7 @@
 //! What is wrong with a request's members, gathered and reported together in the vendor's words.
 
+use crate::error::TEXT_BYTES_MAX;
+
 /// Whether a text also stands in the report, as STS has it. KMS shows none: it may be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shown {
@@ -28,11 +30,11 @@ impl ShapeFaults {
 
     /// Characters of `text` must number `min..=max`.
     pub(crate) fn text_length(&mut self, member: &str, text: &str, min: usize, max: usize) {
-        let value = match self.shown {
-            Shown::Yes => format!("Value '{text}'"),
-            Shown::No => "Value".into(),
-        };
         if let Some(bound) = outside(text.chars().count(), min, max) {
+            let value = match self.shown {
+                Shown::Yes => quoted(text),
+                Shown::No => "Value".into(),
+            };
             self.push(&value, member, &format!("Member must have length {bound}"));
         }
     }
@@ -55,11 +57,7 @@ impl ShapeFaults {
     pub(crate) fn one_of(&mut self, member: &str, found: &str, allowed: &[&str]) {
         if !allowed.contains(&found) {
             let set = allowed.join(", ");
-            self.push(
-                &format!("Value '{found}'"),
-                member,
-                &format!("Member must satisfy enum value set: [{set}]"),
-            );
+            self.push(&quoted(found), member, &format!("Member must satisfy enum value set: [{set}]"));
         }
     }
 
@@ -73,7 +71,7 @@ impl ShapeFaults {
     ) {
         if !found.chars().all(admits) {
             let constraint = format!("Member must satisfy regular expression pattern: {pattern}");
-            self.push(&format!("Value '{found}'"), member, &constraint);
+            self.push(&quoted(found), member, &constraint);
         }
     }
 
@@ -86,6 +84,11 @@ impl ShapeFaults {
     fn push(&mut self, value: &str, member: &str, constraint: &str) {
         self.faults.push(format!("{value} at '{member}' failed to satisfy constraint: {constraint}"));
     }
+}
+
+/// A value as the report shows it; of one that may be megabytes long, so much as an error's text can hold.
+fn quoted(value: &str) -> String {
+    format!("Value '{}'", &value[..value.floor_char_boundary(TEXT_BYTES_MAX)])
 }
 
 fn outside<N: PartialOrd + std::fmt::Display>(found: N, min: N, max: N) -> Option<String> {

@@ -46,6 +46,29 @@ FORMS = {
 }
 
 
+TEXT = b'"' + b"k" * MEGABYTES + b'"'
+# Action, what its body holds, the error.
+KEY_REQUESTS = {
+    "deep": ("Encrypt", b'{"KeyId":"k","Unknown":%s}' % DEEP, "SerializationException"),
+    "objects": ("TagResource", b'{"KeyId":"k","Tags":%s}' % OBJECTS, "SerializationException"),
+    "texts": ("UntagResource", b'{"KeyId":"k","TagKeys":%s}' % TEXTS, "SerializationException"),
+    "context": ("Encrypt", b'{"KeyId":"k","EncryptionContext":%s}' % MAP.replace(b"{}", b'""'), "SerializationException"),
+    "one name": ("DescribeKey", b"{" + b'"KeyId":"k",' * (MEGABYTES // 12) + b'"KeyId":"k"}', "SerializationException"),
+    "key id": ("DescribeKey", b'{"KeyId":%s}' % TEXT, "ValidationException"),
+    "key spec": ("GenerateDataKey", b'{"KeyId":"k","KeySpec":%s}' % TEXT, "ValidationException"),
+    "alias": ("CreateAlias", b'{"TargetKeyId":"k","AliasName":%s}' % ESCAPED, "ValidationException"),
+    "blob": ("Decrypt", b'{"CiphertextBlob":"%s"}' % (b"QUFB" * (MEGABYTES // 4)), "ValidationException"),
+    "policy": ("CreateKey", b'{"Policy":%s}' % ESCAPED, "ValidationException"),
+    "policy numbers": ("CreateKey", b'{"Policy":%s}' % NUMBERS, "ValidationException"),
+}
+SESSION_REQUESTS = {
+    "parameters": (FORMS["parameters"], "MalformedInput"),
+    "role": (b"RoleSessionName=s1&RoleArn=" + b"%26" * (MEGABYTES // 3), "ValidationError"),
+    "policy": (b"RoleSessionName=s1&RoleArn=arn:aws:iam::000000000000:role/worker&Policy=" + b"[" * MEGABYTES, "ValidationError"),
+    "tags": (b"&".join(b"Tags.member.%d.Key=" % n for n in range(MEGABYTES // 24)), "MalformedInput"),
+}
+
+
 @pytest.fixture(scope="module")
 def lone(tmp_path_factory):
     broker = daemon.Broker(tmp_path_factory.mktemp("hostile"), account_settings())
@@ -71,12 +94,13 @@ def cost(broker, send):
     return memory(broker, "VmHWM") - before
 
 
-def post(broker, headers, body, path="/"):
-    caller = wire.Caller(broker)
+def post(broker, headers, body, path="/", service="sqs"):
+    caller = wire.Caller(broker, service=service)
     headers = caller.signed_headers("POST", path, [], headers, body)
     reply = wire.exchange(broker, "POST", path, headers, body)
     assert reply.status in (200, 400, 404), reply.text[:300]
     assert len(reply.body) < 128 << 10, "a refusal does not quote megabytes"
+    return reply
 
 
 def assert_bounded(broker, size, send):
@@ -100,6 +124,31 @@ def test_a_hostile_form_costs_its_size_a_few_times(lone, url, name):
     headers = {"content-type": "application/x-www-form-urlencoded"}
     path = "/" + url.split("/", 3)[3]
     assert_bounded(lone, len(body), lambda: post(lone, headers, body, path))
+
+
+@pytest.mark.parametrize("name", KEY_REQUESTS)
+def test_a_hostile_request_to_the_key_service_costs_its_size_a_few_times(lone, name):
+    action, body, code = KEY_REQUESTS[name]
+    headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"TrentService.{action}"}
+
+    def send():
+        reply = post(lone, headers, body, service="kms")
+        assert (reply.status, reply.json()["__type"]) == (400, code), reply.text[:300]
+
+    assert_bounded(lone, len(body), send)
+
+
+@pytest.mark.parametrize("name", SESSION_REQUESTS)
+def test_a_hostile_request_to_the_token_service_costs_its_size_a_few_times(lone, name):
+    form, code = SESSION_REQUESTS[name]
+    body = b"Action=AssumeRole&Version=2011-06-15&" + form
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+
+    def send():
+        reply = post(lone, headers, body, service="sts")
+        assert (reply.status, reply.code()) == (400, code), reply.text[:300]
+
+    assert_bounded(lone, len(body), send)
 
 
 def test_the_broker_serves_on_afterwards(lone, url):

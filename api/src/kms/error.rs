@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::error::bounded_text;
 use crate::json::push_json_string;
 
 macro_rules! error_names {
@@ -65,7 +66,7 @@ pub struct KmsErrorReply {
 impl KmsErrorReply {
     /// An error with a text.
     pub fn new(name: KmsErrorName, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { name, message: message.into() }
+        Self { name, message: bounded_text(message) }
     }
 
     /// A known part of the service that is not served.

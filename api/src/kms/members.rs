@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error::{KmsErrorName, KmsErrorReply};
 use super::shown;
+use crate::json::JsonReader;
 use crate::shape::{ShapeFaults, Shown};
 
 /// Most bytes of an encryption context as it is authenticated: each name and value with a length before it.
@@ -37,11 +38,14 @@ fn unreadable() -> KmsErrorReply {
 
 impl Members {
     pub(super) fn new(body: &[u8]) -> Result<Self, KmsErrorReply> {
-        let left = match body.is_empty() {
-            true => Map::new(),
-            false => serde_json::from_slice(body).map_err(|_| unreadable())?,
-        };
-        Ok(Self::of(left))
+        if body.is_empty() {
+            return Ok(Self::of(Map::new()));
+        }
+        // A tree of values takes many times the memory of its text: one that is too deep, or of too many of them, is
+        // not built.
+        let mut reader = JsonReader::new(body).map_err(|_| unreadable())?;
+        reader.skip().and_then(|()| reader.end()).map_err(|_| unreadable())?;
+        serde_json::from_slice(body).map(Self::of).map_err(|_| unreadable())
     }
 
     fn of(left: Map<String, Value>) -> Self {

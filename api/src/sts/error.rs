@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::STS_XMLNS;
+use crate::error::bounded_text;
 use crate::xml::{push_xml_element, push_xml_text};
 
 macro_rules! codes {
@@ -75,7 +76,7 @@ pub struct StsErrorReply {
 impl StsErrorReply {
     /// An error with a text.
     pub fn new(code: StsErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: bounded_text(message) }
     }
 
     /// The caller may not assume this role; also said of a role that does not exist.
