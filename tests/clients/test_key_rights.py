@@ -308,6 +308,32 @@ def test_auth_24_of_another_accounts_keys_a_stranger_learns_nothing(kms, key, us
     assert kms.list_grants(KeyId=key["KeyId"])["Grants"]
 
 
+def test_auth_24_a_blob_that_names_another_accounts_key_does_not_tell_whose_it_is(kms, key, user):
+    stranger = user("foreigner", "kms")
+    own = stranger.create_key()["KeyMetadata"]["KeyId"]
+    own_blob = stranger.encrypt(KeyId=own, Plaintext=b"x")["CiphertextBlob"]
+
+    def naming(key_id):
+        return own_blob[:1] + uuid.UUID(key_id).bytes + own_blob[17:]
+
+    genuine = kms.encrypt(KeyId=key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    for blob in (genuine, naming(key["KeyId"])):
+        for call, parameters in (
+            (stranger.decrypt, {}),
+            (stranger.decrypt, {"KeyId": own}),
+            (stranger.decrypt, {"EncryptionContext": {"a": "b"}}),
+            (stranger.re_encrypt, {"DestinationKeyId": own}),
+        ):
+            text = refused("AccessDeniedException", call, CiphertextBlob=blob, status=400, **parameters)
+            assert text == (
+                "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are "
+                "not allowed to access."
+            )
+    # Whoever may use the key, or names one that nobody has, is told that this is no ciphertext of it.
+    refused("InvalidCiphertextException", kms.decrypt, CiphertextBlob=naming(key["KeyId"]))
+    refused("InvalidCiphertextException", stranger.decrypt, CiphertextBlob=naming(str(uuid.uuid4())))
+
+
 def test_auth_24_a_foreign_caller_needs_the_key_and_its_own_policy(kms, user, key_with):
     made = key_with(allow(FOREIGNER, "kms:Encrypt", "kms:DescribeKey"))
     stranger = user("foreigner", "kms")

@@ -9,6 +9,10 @@ use sealq_crypto::key_store::{Action, KeyId, KeyStore, KmsError};
 use super::{Call, KmsApi, Reply, context_of, is_foreign};
 use crate::key_rights::algorithm;
 
+/// Why the blob of another account's key is not opened (sse contract, section 12).
+const FOREIGN_CIPHERTEXT: &str = "The ciphertext refers to a customer master key that does not exist, does not exist in \
+                                  this region, or you are not allowed to access.";
+
 impl KmsApi {
     pub(super) fn encrypt(&self, request: &Encrypt, call: &mut Call<'_>) -> Reply {
         let context = context_of(&request.context);
@@ -25,7 +29,7 @@ impl KmsApi {
     pub(super) fn decrypt(&self, request: &Decrypt, call: &mut Call<'_>) -> Reply {
         let context = context_of(&request.context);
         let key = self.control.read().key_of_blob(&request.ciphertext_blob)?;
-        self.permit(key, request.key_id.as_deref(), call.right, &context, call)?;
+        self.permit_blob(key, request.key_id.as_deref(), call.right, &context, call)?;
         self.expect(key, request.key_id.as_deref(), call)?;
         let store = self.control.read();
         store.check_algorithm(key, request.algorithm.as_deref())?;
@@ -52,7 +56,7 @@ impl KmsApi {
             ]
         };
         call.conditions = conditions(source_algorithm);
-        self.permit(source, request.source_key_id.as_deref(), "kms:ReEncryptFrom", &from, call)?;
+        self.permit_blob(source, request.source_key_id.as_deref(), "kms:ReEncryptFrom", &from, call)?;
         let target = target?;
         call.conditions = conditions(target_algorithm);
         self.permit(target, Some(&request.destination_key_id), TO, &to, call)?;
@@ -112,6 +116,27 @@ impl KmsApi {
         let key = self.find(named, action, right, call)?;
         self.permit(key, Some(named), right, context, call)?;
         Ok(key)
+    }
+
+    /// The right on the key that a blob says it is of. Anybody can write a key's id into a blob: whose it is, is not told
+    /// to those who may not use it.
+    fn permit_blob(
+        &self,
+        key: KeyId,
+        named: Option<&str>,
+        right: &str,
+        context: &EncryptionContext,
+        call: &mut Call<'_>,
+    ) -> Result<(), KmsError> {
+        let is_own = self.control.read().owner(key)?.account == *call.caller.account;
+        match self.permit(key, named, right, context, call) {
+            Err(KmsError::AccessDenied { .. })
+                if !is_own && !named.is_some_and(|named| is_foreign(named, call.caller)) =>
+            {
+                Err(KmsError::AccessDenied { reason: FOREIGN_CIPHERTEXT.into() })
+            }
+            permitted => permitted,
+        }
     }
 
     /// Whether the key that a request expects is the blob's, on which the caller has the right. That another account has
