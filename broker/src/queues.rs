@@ -386,11 +386,14 @@ impl Queues {
     /// Unique ids of whom a policy names. A policy that does not parse, or names users and roles that nobody knows, is
     /// refused when it is set, never at evaluation.
     fn policy_ids(&self, policy: Option<&str>) -> Result<BTreeMap<String, String>, ErrorReply> {
-        let refused =
-            || ErrorReply::new(ErrorCode::InvalidAttributeValue, "Invalid value for the parameter Policy.");
+        // The vendor's text has no room for the reason: it stands in the log.
+        let refused = |reason: String| {
+            tracing::info!(reason, "a queue policy was refused");
+            ErrorReply::new(ErrorCode::InvalidAttributeValue, "Invalid value for the parameter Policy.")
+        };
         let Some(text) = policy else { return Ok(BTreeMap::new()) };
-        let policy = Policy::parse(text, PolicyKind::Queue).map_err(|_| refused())?;
-        self.principals.identities().ids_of(&policy).map_err(|_| refused())
+        let policy = Policy::parse(text, PolicyKind::Queue).map_err(|error| refused(error.to_string()))?;
+        self.principals.identities().ids_of(&policy).map_err(|unknown| refused(unknown.to_string()))
     }
 
     fn check_redrive(&self, queue: &Queue, changes: &AttributeChanges) -> Result<(), ErrorReply> {

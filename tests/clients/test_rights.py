@@ -349,29 +349,107 @@ def test_a_malformed_queue_policy_is_refused_when_it_is_set(broker, sqs, queue, 
     assert "Policy" not in attributes(sqs, url)
 
 
+# What every kind of policy is refused for, with words of the reason.
+FAULTS = {
+    "no JSON": ("{", "not valid JSON"),
+    "a list": ("[]", "a policy is a JSON object"),
+    "twice": ('{"Version":"2012-10-17","Version":"2008-10-17","Statement":[]}', "Version is given twice"),
+    "no statements": ('{"Version":"2012-10-17","Statement":[]}', "Statement is an empty list"),
+    "version": ('{"Version":"2020-01-01","Statement":{STATEMENT}}', "Version must be 2012-10-17 or 2008-10-17"),
+    "unknown element": ('{"Statement":{"Bogus":1,STATEMENT}}', "unknown element Bogus"),
+    "effect": ('{"Statement":{STATEMENT,"Effect":"allow"}}', "Effect must be Allow or Deny"),
+    "operator": ('{"Statement":{"Condition":{"StringIs":{"aws:username":"x"}},STATEMENT}}', "unknown condition operator StringIs"),
+    "number": ('{"Statement":{"Condition":{"NumericEquals":{"n":"x"}},STATEMENT}}', "'x' is no number"),
+    "variable": ('{"Version":"2012-10-17","Statement":{"Condition":{"StringEquals":{"k":"${x"}},STATEMENT}}', "a variable is not closed"),
+}
+# What is seen before anybody asks what it means.
+SHAPES = ("no JSON", "a list")
+# A statement of each kind, without its effect.
+KINDS = {
+    "queue": '"Principal":"*","Action":"sqs:SendMessage","Resource":"*"',
+    "key": '"Principal":"*","Action":"kms:*","Resource":"*"',
+    "trust": f'"Principal":{{"AWS":"{ACCOUNT}"}},"Action":"sts:AssumeRole"',
+    "identity": '"Action":"sqs:*","Resource":"*"',
+}
+
+
+def faulty(kind, fault):
+    text, reason = FAULTS[fault]
+    effect = "" if fault == "effect" else ',"Effect":"Allow"'
+    return text.replace("STATEMENT", KINDS[kind] + effect), reason
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_kind_of_policy_is_refused_when_it_is_given_with_the_reason(broker, sqs, kms, user, key, queue_name, fault):
+    policy, reason = faulty("queue", fault)
+    given = {"QueueName": queue_name(), "Attributes": {"Policy": policy}}
+    assert refused("InvalidAttributeValue", sqs.create_queue, status=400, **given) == "Invalid value for the parameter Policy."
+    if fault not in SHAPES:
+        assert reason in broker.log(), "the vendor's text has no room for it, so it stands in the log"
+    policy, reason = faulty("key", fault)
+    before = kms.get_key_policy(KeyId=key["KeyId"])["Policy"]
+    for call, parameters in ((kms.create_key, {}), (kms.put_key_policy, {"KeyId": key["KeyId"]})):
+        assert reason in refused("MalformedPolicyDocumentException", call, Policy=policy, status=400, **parameters)
+    assert kms.get_key_policy(KeyId=key["KeyId"])["Policy"] == before
+    policy, reason = faulty("identity", fault)
+    session = {"RoleArn": ROLE, "RoleSessionName": "s1", "Policy": policy}
+    assert reason in refused("MalformedPolicyDocument", user("admin", "sts").assume_role, status=400, **session)
+
+
 def test_malformed_key_and_session_policies_are_refused_when_they_are_given(kms, user):
-    for policy in (document(), document({**DELEGATED, "Principal": {"Service": "*"}})):
-        refused("MalformedPolicyDocumentException", kms.create_key, Policy=policy, status=400)
+    policy = document({**DELEGATED, "Principal": {"Service": "*"}})
+    refused("MalformedPolicyDocumentException", kms.create_key, Policy=policy, status=400)
     sts = user("admin", "sts")
     for given in (
-        {"Policy": document({**allow("sqs:*"), "Bogus": 1})},
         {"Policy": document(allow("sqs:*", "orders"))},
+        {"Policy": document(allow("sqs:*", principal="*"))},
         {"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/AmazonSQSReadOnlyAccess"}]},
     ):
         refused("MalformedPolicyDocument", sts.assume_role, RoleArn=ROLE, RoleSessionName="s1", status=400, **given)
 
 
+# Each policy that the settings can hold: the table, its key, what it is.
+PLACES = {
+    "user/u: its identity policy": ("user", "policy", "identity"),
+    "user/u: its permissions boundary": ("user", "permissions_boundary", "identity"),
+    "role/u: its identity policy": ("role", "policy", "identity"),
+    "role/u: its permissions boundary": ("role", "permissions_boundary", "identity"),
+    "role/u: its trust policy": ("role", "trust_policy", "trust"),
+}
+
+
+def start_with(directory, table, name, policy):
+    given = {"name": "u", name: policy}
+    if table == "role":
+        given.setdefault("trust_policy", document({"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"}))
+    lines = "".join(f"{key} = '''{text}'''\n" for key, text in given.items())
+    return daemon.Broker(directory, f'[[account]]\nid = "{ACCOUNT}"\n[[account.{table}]]\n{lines}').run("serve", check=False)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_malformed_policy_in_the_settings_stops_the_start(tmp_path, place):
+    table, name, kind = PLACES[place]
+    for number, fault in enumerate(FAULTS):
+        policy, reason = faulty(kind, fault)
+        words = [f"account[0].{table}[0].{name}: is no JSON object"] if fault in SHAPES else [place, reason]
+        started = start_with(tmp_path / str(number), table, name, policy)
+        assert started.returncode == 2 and all(word in started.stderr for word in words), started.stderr
+
+
 @pytest.mark.parametrize(
-    "policy, reason",
+    "table, name, policy, reason",
     [
-        (document(), "Statement is an empty list"),
-        (document(allow("sqs:*", "orders")), "neither an ARN nor"),
-        (document(*[allow("sqs:SendMessage", f"arn:aws:sqs:us-east-1:{ACCOUNT}:queue-{n}") for n in range(30)]), "at most 2048 are allowed"),
+        ("user", "policy", document(allow("sqs:*", "orders")), "neither an ARN nor"),
+        ("user", "policy", document(allow("sqs:*", principal="*")), "an identity policy names no principal"),
+        ("user", "policy", document(allow(["sqs:SendMessage"] * 150)), "at most 2048 are allowed"),
+        ("role", "policy", document(allow(["sqs:SendMessage"] * 700)), "at most 10240 are allowed"),
+        ("role", "permissions_boundary", document(allow(["sqs:SendMessage"] * 400)), "at most 6144 are allowed"),
+        ("role", "trust_policy", document(allow("sts:AssumeRole", principal="*")), "a trust policy names no resource"),
+        ("role", "trust_policy", document({"Effect": "Allow", "Principal": "*", "Action": "sqs:*"}), "is no action of sts"),
+        ("role", "trust_policy", document({"Effect": "Allow", "Principal": {"AWS": "nobody"}, "Action": "sts:*"}), "'nobody' is no principal"),
     ],
-    ids=["empty", "resource", "long"],
+    ids=["resource", "principal", "long", "long role", "long boundary", "trust resource", "trust action", "trust principal"],
 )
-def test_a_malformed_policy_in_the_settings_stops_the_start(tmp_path, policy, reason):
-    settings = f"[[account]]\nid = \"{ACCOUNT}\"\n[[account.user]]\nname = \"u\"\npolicy = '''{policy}'''\n"
-    broker = daemon.Broker(tmp_path / "broker", settings)
-    started = broker.run("serve", check=False)
-    assert started.returncode == 2 and reason in started.stderr and "user/u" in started.stderr, started.stderr
+def test_a_policy_of_the_wrong_kind_or_size_in_the_settings_stops_the_start(tmp_path, table, name, policy, reason):
+    started = start_with(tmp_path / "broker", table, name, policy)
+    assert started.returncode == 2 and reason in started.stderr and f"{table}/u" in started.stderr, started.stderr
