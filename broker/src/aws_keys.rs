@@ -1,5 +1,5 @@
-//! The AWS KMS API, from the client's side: GenerateDataKey and Decrypt in JSON 1.1, signed with the broker's own access
-//! key. The endpoint may be AWS, another SealQ, or anything that speaks the same.
+//! The AWS KMS API, from the client's side: GenerateDataKey and Decrypt in JSON 1.1, signed with the broker's own
+//! credentials, which may be temporary and can be replaced while it runs. The endpoint may be AWS, another SealQ, or anything that speaks the same.
 
 use std::borrow::Cow;
 
@@ -74,10 +74,12 @@ impl AwsKeys {
     /// [`EndpointError`]
     pub fn new(settings: &AwsKms, region: &str) -> Result<Self, EndpointError> {
         let endpoint = KeyEndpoint::new(&settings.endpoint, &settings.ca_file, settings.timeout_ms)?;
-        let region = if settings.region.is_empty() { region } else { &settings.region };
-        let secret = settings.secret_access_key.expose();
-        let signer = Signer::new(&settings.access_key_id, secret, None, region, "kms");
-        Ok(Self { endpoint, signer: Mutex::new(signer) })
+        Ok(Self { endpoint, signer: Mutex::new(signer(settings, region)) })
+    }
+
+    /// Signs with the access key of these settings from now on.
+    pub(crate) fn take_credentials(&self, settings: &AwsKms, region: &str) {
+        *self.signer.lock() = signer(settings, region);
     }
 
     pub(crate) async fn generate(
@@ -142,15 +144,18 @@ impl AwsKeys {
                     payload_sha256_hex: &payload_hash,
                 },
             );
-            Request::builder()
+            let mut request = Request::builder()
                 .method(Method::POST)
                 .uri(&path)
                 .header(HOST, self.endpoint.authority())
                 .header(CONTENT_TYPE, JSON_1_1)
                 .header("x-amz-date", signature.amz_date)
                 .header("x-amz-target", &target)
-                .header(AUTHORIZATION, signature.authorization)
-                .body(Full::new(Bytes::from(body)))
+                .header(AUTHORIZATION, signature.authorization);
+            if let Some(token) = signature.session_token {
+                request = request.header("x-amz-security-token", token);
+            }
+            request.body(Full::new(Bytes::from(body)))
         };
         let request = request.map_err(|error| KeyServiceError::Inconsistent {
             message: format!("kms.aws cannot be spoken to as it is set: {error}"),
@@ -158,6 +163,13 @@ impl AwsKeys {
         let reply = self.endpoint.exchange(request).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(failure(&reply)) }
     }
+}
+
+fn signer(settings: &AwsKms, region: &str) -> Signer {
+    let region = if settings.region.is_empty() { region } else { &settings.region };
+    let token = settings.session_token.expose();
+    let token = (!token.is_empty()).then_some(token);
+    Signer::new(&settings.access_key_id, settings.secret_access_key.expose(), token, region, "kms")
 }
 
 fn pairs(context: &EncryptionContext) -> Value {

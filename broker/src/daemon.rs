@@ -325,7 +325,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     tokio::spawn(exporter.upkeep(stop.watch()));
     tokio::spawn(watch_health(shard.status(), health.clone()));
     tokio::spawn(sweep_keys(control, clock.clone()));
-    tokio::spawn(probe_key_service(envelope, clock));
+    tokio::spawn(probe_key_service(envelope.clone(), clock));
     health.set_ready(true);
     announce(announcement);
 
@@ -338,7 +338,12 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
             Asked::Reload => {
                 let given = (root.access_key_id.as_str(), root.secret_access_key.clone());
                 match reload(&loaded, given, &mut ids, &handle, &authenticator).await {
-                    Ok(()) => tracing::info!("users, roles and policies were read anew"),
+                    Ok(fresh) => {
+                        envelope.ring().service().take_credentials(&fresh);
+                        tracing::info!(
+                            "users, roles, policies and the key service's credentials were read anew"
+                        );
+                    }
                     Err(error) => {
                         tracing::error!(%error, "the settings were not reloaded: the old ones stay")
                     }
@@ -449,7 +454,7 @@ async fn reload(
     ids: &mut UniqueIds,
     shard: &ShardHandle,
     authenticator: &Authenticator,
-) -> Result<(), DaemonError> {
+) -> Result<Config, DaemonError> {
     let fresh =
         loaded.reload(crate::cli::environment()).map_err(|error| DaemonError::Setting(error.to_string()))?;
     let mut new_ids = ids.clone();
@@ -457,7 +462,7 @@ async fn reload(
     keep_ids(shard, &new_ids).await?;
     *ids = new_ids;
     authenticator.replace(identities);
-    Ok(())
+    Ok(fresh.config)
 }
 
 /// Without the control socket the broker serves all the same.

@@ -86,6 +86,17 @@ impl RemoteKeyService {
     }
 }
 
+impl KeyProvider {
+    /// Takes the credentials of settings that were read anew. The rest of them counts from the next start on.
+    pub fn take_credentials(&self, config: &Config) {
+        match self {
+            #[cfg(feature = "kms-aws")]
+            Self::Remote(keys) => keys.take_credentials(config),
+            _ => {}
+        }
+    }
+}
+
 /// The provider's name, as in the settings.
 pub fn provider_name(provider: KmsProvider) -> &'static str {
     match provider {

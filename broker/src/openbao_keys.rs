@@ -47,6 +47,8 @@ pub struct OpenBaoKeys {
     endpoint: KeyEndpoint,
     /// `/v1/<mount>`, under the path of the address.
     engine: String,
+    /// Of the engine; empty: the root namespace.
+    namespace: String,
     token: TokenFile,
 }
 
@@ -143,7 +145,8 @@ impl OpenBaoKeys {
         let endpoint = KeyEndpoint::new(&settings.address, &settings.ca_file, settings.timeout_ms)
             .map_err(|source| KeyProviderError::Endpoint { provider: "openbao", source })?;
         let engine = format!("{}/v1/{}", endpoint.path(), settings.mount.trim_matches('/'));
-        Ok(Self { endpoint, engine, token: TokenFile::open(&settings.token_file)? })
+        let namespace = settings.namespace.trim_matches('/').to_owned();
+        Ok(Self { endpoint, engine, namespace, token: TokenFile::open(&settings.token_file)? })
     }
 
     /// The data key, and whether the account's default key had to be made for it.
@@ -233,15 +236,17 @@ impl OpenBaoKeys {
     }
 
     async fn post(&self, path: &str, body: Bytes, token: &HeaderValue) -> Result<Reply, KeyServiceError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(format!("{}/{path}", self.engine))
             .header(HOST, self.endpoint.authority())
             .header("x-vault-request", "true")
             .header("x-vault-token", token)
-            .header("content-type", "application/json")
-            .body(Full::new(body));
-        let request = request.map_err(|error| KeyServiceError::Inconsistent {
+            .header("content-type", "application/json");
+        if !self.namespace.is_empty() {
+            request = request.header("x-vault-namespace", &self.namespace);
+        }
+        let request = request.body(Full::new(body)).map_err(|error| KeyServiceError::Inconsistent {
             message: format!("kms.openbao cannot be spoken to as it is set: {error}"),
         })?;
         Ok(self.endpoint.exchange(request).await?)

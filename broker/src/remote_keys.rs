@@ -5,6 +5,8 @@
 //! need a key policy or a grant that only the key service knows: they are refused.
 
 use sealq_api::iam::{Policy, PolicyKind};
+#[cfg(feature = "kms-aws")]
+use sealq_config::{Config, KmsProvider};
 use sealq_crypto::key_store::Scope;
 use sealq_crypto::key_store::policy::{default_policy, managed_sqs_policy};
 use sealq_crypto::{
@@ -39,6 +41,16 @@ impl RemoteKeys {
     /// Over a key service and the broker's decision point.
     pub fn new(service: RemoteKeyService, authorizer: Authorizer, audit: KeyAudit, clock: Clock) -> Self {
         Self { service, authorizer, audit, clock }
+    }
+
+    /// Takes the credentials of settings that were read anew. A token file is read anew by itself.
+    #[cfg(feature = "kms-aws")]
+    pub(crate) fn take_credentials(&self, config: &Config) {
+        if let RemoteKeyService::Aws(keys) = &self.service
+            && config.kms.provider == KmsProvider::Aws
+        {
+            keys.take_credentials(&config.kms.aws, &config.identity.region);
+        }
     }
 
     async fn generate(

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 pub enum Asked {
     /// SIGTERM or SIGINT: finish what is under way and end.
     Stop(&'static str),
-    /// SIGHUP: read users, roles, policies and certificates anew.
+    /// SIGHUP: read users, roles, policies, certificates and the credentials for a key service anew.
     Reload,
 }
 

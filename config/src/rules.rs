@@ -348,6 +348,13 @@ fn kms(config: &Config) -> Result<(), Violation> {
                     "a path of letters, digits and - . _, as in transit or team/transit",
                 )
             })?;
+            require(openbao.namespace.is_empty() || is_mount_path(&openbao.namespace), || {
+                Violation::new(
+                    "kms.openbao.namespace",
+                    quoted(&openbao.namespace),
+                    "\"\" or a path of letters, digits and - . _, as in team/queues",
+                )
+            })?;
             needed("kms.openbao.token_file", openbao.token_file.as_os_str().is_empty())?;
             key_service_url("kms.openbao.address", &openbao.address)
         }

@@ -230,6 +230,8 @@ pub struct AwsKms {
     pub access_key_id: String,
     /// Its secret.
     pub secret_access_key: Secret,
+    /// Session token of temporary credentials; empty: they are not.
+    pub session_token: Secret,
     /// PEM certificates that the endpoint's is checked against; empty: the system's.
     pub ca_file: PathBuf,
     /// How long one call may take, in milliseconds.
@@ -243,6 +245,7 @@ impl Default for AwsKms {
             region: String::new(),
             access_key_id: String::new(),
             secret_access_key: Secret::default(),
+            session_token: Secret::default(),
             ca_file: PathBuf::new(),
             timeout_ms: 2000,
         }
@@ -255,6 +258,8 @@ impl Default for AwsKms {
 pub struct OpenBaoKms {
     /// URL of the server; plain `http://` on a loopback address only.
     pub address: String,
+    /// Namespace of the transit engine; empty: the root namespace.
+    pub namespace: String,
     /// Mount path of the transit engine.
     pub mount: String,
     /// File with the token.
@@ -269,6 +274,7 @@ impl Default for OpenBaoKms {
     fn default() -> Self {
         Self {
             address: String::new(),
+            namespace: String::new(),
             mount: "transit".to_owned(),
             token_file: PathBuf::new(),
             ca_file: PathBuf::new(),

@@ -170,12 +170,12 @@ class OpenBao(Server):
         self.call("POST", "sys/mounts/transit", {"type": "transit"})
         return self
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, namespace=""):
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"X-Vault-Token": self.root_token},
+            headers={"X-Vault-Token": self.root_token, "X-Vault-Namespace": namespace},
         )
         with urllib.request.urlopen(request, timeout=5) as reply:
             text = reply.read()
@@ -195,10 +195,10 @@ class OpenBao(Server):
         made = self.call("POST", "auth/token/create", {"policies": ["made"], "no_default_policy": True})
         return made["auth"]["client_token"]
 
-    def settings(self, port=None, timeout_ms=TIMEOUT_MS):
+    def settings(self, port=None, timeout_ms=TIMEOUT_MS, extra=""):
         return (
             f'[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:{port or self.port}"\n'
-            f'token_file = "{self.token_file}"\ntimeout_ms = {timeout_ms}\n'
+            f'token_file = "{self.token_file}"\ntimeout_ms = {timeout_ms}\n{extra}'
         )
 
     def new_key(self, **settings):

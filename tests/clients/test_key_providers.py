@@ -285,6 +285,55 @@ def test_wrong_credentials_are_refused_at_once_and_in_clear_words(sealq, tmp_pat
         broker.kill()
 
 
+def test_temporary_credentials_are_used_and_replaced_on_sighup(sealq, tmp_path):
+    keys = sealq.service.broker
+
+    def settings(given, secret=None):
+        extra = f'session_token = "{given["SessionToken"]}"\nca_file = "{keys.ca_file}"\n'
+        return key_services.aws_settings(keys.endpoint, given["AccessKeyId"], secret or given["SecretAccessKey"], extra)
+
+    first, second = (keys.client("sts").get_session_token(DurationSeconds=900)["Credentials"] for _ in range(2))
+    broker = daemon.Broker(tmp_path, settings(first) + account_settings()).start()
+    try:
+        whole = broker.config.read_text()
+        sqs, admin = broker.client(), broker.client(credentials=USERS["admin"][1:3])
+        url = sqs.create_queue(QueueName="q", Attributes={"KmsMasterKeyId": sealq.service.new_key()})["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="with the first")
+        broker.config.write_text(whole.replace(settings(first), settings(second, "wrong")))
+        broker.reload()
+        sqs.send_message(QueueUrl=url, MessageBody="with the data key that is held")
+        text = refused("KMS.AccessDeniedException", admin.send_message, QueueUrl=url, MessageBody="x", status=400)
+        assert "The key service does not accept the broker's own access key: InvalidSignatureException" in text
+        # Another key service takes a start; what the file says of it does not end what works.
+        broker.config.write_text(whole.replace(settings(first), settings(second)).replace(keys.endpoint, "https://127.0.0.1:9"))
+        broker.reload()
+        admin.send_message(QueueUrl=url, MessageBody="with the second")
+        assert len(receive(admin, url, 3)) == 3
+        assert all(given[part] not in broker.log() for given in (first, second) for part in ("SecretAccessKey", "SessionToken"))
+    finally:
+        broker.kill()
+
+
+def test_a_transit_engine_in_a_namespace(openbao, tmp_path):
+    service, namespace = openbao.service, "team/queues"
+    service.call("PUT", "sys/namespaces/team")
+    service.call("PUT", "sys/namespaces/queues", namespace="team")
+    service.call("POST", "sys/mounts/transit", {"type": "transit"}, namespace)
+    service.call("POST", "transit/keys/theirs", {"type": "aes256-gcm96"}, namespace)
+    broker = daemon.Broker(tmp_path, service.settings(extra=f'namespace = "{namespace}"\n')).start()
+    try:
+        sqs = broker.client()
+        for name, key in (("named", "theirs"), ("default", "alias/aws/sqs")):
+            url = sqs.create_queue(QueueName=name, Attributes={"KmsMasterKeyId": key})["QueueUrl"]
+            sqs.send_message(QueueUrl=url, MessageBody="x")
+            assert receive(sqs, url)[0]["Body"] == "x"
+        made = service.call("LIST", "transit/keys", namespace=namespace)["data"]["keys"]
+        assert sorted(made) == [f"aws-sqs-{daemon.REGION}-{daemon.ACCOUNT}", "theirs"]
+        refused("KMS.NotFoundException", openbao.sqs.send_message, QueueUrl=openbao.queue("theirs"), MessageBody="x", status=400)
+    finally:
+        broker.kill()
+
+
 def test_a_certificate_that_does_not_verify_is_an_outage_and_no_way_in(sealq, tmp_path):
     # The authority of another broker.
     ca_file = f'ca_file = "{sealq.broker.ca_file}"\n'
@@ -351,6 +400,7 @@ def test_a_token_is_read_anew_when_it_is_replaced_and_says_what_it_may_not(openb
         ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://192.0.2.1:8200"\ntoken_file = "t"\n', "loopback"),
         ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:8200"\ntoken_file = "/nonexistent"\n', "kms.openbao.token_file"),
         ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:8200"\nmount = "../sys"\ntoken_file = "t"\n', "kms.openbao.mount"),
+        ('[kms]\nprovider = "openbao"\n[kms.openbao]\naddress = "http://127.0.0.1:8200"\nnamespace = "a b"\ntoken_file = "t"\n', "kms.openbao.namespace"),
         ('[kms]\nprovider = "vault"\n', "kms.provider"),
     ],
 )

@@ -14,7 +14,7 @@ use super::{ALGORITHM, SignedTime, SigningKey, TERMINATOR};
 pub struct Signer {
     access_key_id: String,
     secret_access_key: Zeroizing<String>,
-    session_token: Option<String>,
+    session_token: Option<Zeroizing<String>>,
     region: String,
     service: &'static str,
     time: SignedTime,
@@ -38,14 +38,16 @@ pub struct JsonPost<'a> {
     pub payload_sha256_hex: &'a str,
 }
 
-/// The headers that the request needs besides those of [`JsonPost`] and, if there is a session token,
-/// X-Amz-Security-Token.
-#[derive(Debug, Clone, Copy)]
+/// The headers that the request needs besides those of [`JsonPost`].
+// No Debug: the token is a secret.
+#[derive(Clone, Copy)]
 pub struct Signature<'a> {
     /// X-Amz-Date.
     pub amz_date: &'a str,
     /// Authorization.
     pub authorization: &'a str,
+    /// X-Amz-Security-Token, of temporary credentials.
+    pub session_token: Option<&'a str>,
 }
 
 impl Signer {
@@ -61,7 +63,7 @@ impl Signer {
         Self {
             access_key_id: access_key_id.to_owned(),
             secret_access_key: Zeroizing::new(secret_access_key.to_owned()),
-            session_token: session_token.map(str::to_owned),
+            session_token: session_token.map(|token| Zeroizing::new(token.to_owned())),
             region: region.to_owned(),
             service,
             key: SigningKey::derive(secret_access_key, day(&time), region, service),
@@ -105,7 +107,11 @@ impl Signer {
         );
         push(text, &["/", self.service, "/", TERMINATOR, ", SignedHeaders=", names, ", Signature="]);
         canonical::push_hex(&signature, text);
-        Signature { amz_date: self.time.basic(), authorization: text }
+        Signature {
+            amz_date: self.time.basic(),
+            authorization: text,
+            session_token: self.session_token.as_ref().map(|token| token.as_str()),
+        }
     }
 
     fn turn_to(&mut self, epoch_s: u64) {
