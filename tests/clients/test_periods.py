@@ -182,6 +182,20 @@ def test_kms_17_sse_175_a_deleted_key_is_gone_for_good(shifted, clock):
     assert (reply.status, reply.code()) == (400, "KMS.NotFoundException"), reply.text
 
 
+def test_an_import_token_ends_after_a_day(shifted, clock):
+    key = shifted.client("kms").create_key(Origin="EXTERNAL")["KeyMetadata"]["KeyId"]
+    wrapping = {"WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}
+    token = shifted.client("kms").get_parameters_for_import(KeyId=key, **wrapping)["ImportToken"]
+    given = {"KeyId": key, "ImportToken": base64.b64encode(token).decode(), "EncryptedKeyMaterial": base64.b64encode(bytes(256)).decode()}
+    call = {**given, "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}
+    caller = wire.Caller(shifted, service="kms")
+    for seconds, error in ((86400 - 60, "InvalidCiphertextException"), (120, "ExpiredImportTokenException")):
+        clock.advance(seconds)
+        when = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=clock.seconds)
+        reply = caller.json("ImportKeyMaterial", call, when=when, prefix="TrentService")
+        assert (reply.status, reply.json()["__type"]) == (400, error), reply.text
+
+
 def test_kms_15_what_comes_due_is_recorded_as_an_event_of_the_service(shifted, clock):
     kms = shifted.client("kms")
     rotated, deleted = (kms.create_key()["KeyMetadata"] for _ in range(2))

@@ -103,6 +103,13 @@ def test_auth_9_signature_version_2(broker, queue, place, encrypted):
     check("form", reply, *(["InvalidSecurity"] if encrypted else ["IncompleteSignature", "Unsupported AWS 'algorithm'"]))
 
 
+@pytest.mark.parametrize("protocol", ["json", "form"])
+def test_auth_9_another_scheme_on_an_encrypted_queue(broker, caller, queue, protocol):
+    call = {"QueueUrl": queue(), "MessageBody": "x"}
+    reply = getattr(caller(), protocol)("SendMessage", call, alter=setting(AUTHORIZATION, "AWS4-ECDSA-P256-SHA256 Credential=x"))
+    assert (reply.status, reply.code()) == (403, "InvalidSecurity"), reply.text
+
+
 MISSING = {
     "Credential": "Authorization header requires 'Credential' parameter.",
     "Signature": "Authorization header requires 'Signature' parameter.",
