@@ -246,6 +246,8 @@ impl SecretsDirectory {
             return Ok(tls::ServerTls::load(cert_file, key_file)?);
         }
         let files = self.certificate(&certificate_names(config))?;
+        // No use of the broker's own, but clients are told to trust it: a damaged one would show there only.
+        tls::certificates(&files.ca)?;
         Ok(tls::ServerTls::load(&files.server, &files.key)?)
     }
 

@@ -93,17 +93,26 @@ impl ServerTls {
     }
 }
 
-fn certified_key(cert_file: &Path, key_file: &Path) -> Result<CertifiedKey, TlsError> {
-    let in_file = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Pem { path, source }
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert_file)
+fn in_file(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> TlsError {
+    move |source| TlsError::Pem { path: path.to_owned(), source }
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// [`TlsError::Pem`], [`TlsError::NoCertificate`]
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(|certificates| certificates.collect())
-        .map_err(in_file(cert_file))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: cert_file.to_owned() });
+        .map_err(in_file(file))?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { path: file.to_owned() });
     }
+    Ok(found)
+}
+
+fn certified_key(cert_file: &Path, key_file: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(cert_file)?;
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(in_file(key_file))?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|source| TlsError::Unusable {
         cert_file: cert_file.to_owned(),

@@ -127,6 +127,23 @@ fn a_missing_part_of_the_certificate_is_named_and_a_cut_attempt_is_redone() {
 }
 
 #[test]
+fn a_damaged_authority_is_found_at_the_start_and_not_by_the_clients() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let secrets = SecretsDirectory::open(&config).unwrap();
+    secrets.server_tls(&config).unwrap();
+    let files = secrets.certificate(&[]).unwrap();
+    let whole = std::fs::read(&files.ca).unwrap();
+    for damaged in [&[][..], &vec![0; whole.len()], &whole[..whole.len() / 2]] {
+        std::fs::write(&files.ca, damaged).unwrap();
+        let error = secrets.server_tls(&config).err().unwrap();
+        assert!(error.to_string().contains("ca.pem") && !error.is_about_data(), "{error}");
+    }
+    std::fs::write(&files.ca, &whole).unwrap();
+    assert!(secrets.server_tls(&config).is_ok());
+}
+
+#[test]
 fn only_the_default_profile_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("credentials");
