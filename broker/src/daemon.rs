@@ -17,7 +17,7 @@ use sealq_crypto::data_key::KeyBytes;
 use sealq_crypto::entropy::SystemEntropy;
 use sealq_crypto::key_store::{KeyStore, LoadError, Loaded as KeysLoaded, SubKey};
 use sealq_crypto::{CryptoPool, KeyRing, ManagedKeys, ServiceKey};
-use sealq_storage::{IoChoice, Log, LogOptions, OpenError};
+use sealq_storage::{IoChoice, Log, LogOptions, LostRange, OpenError, RecoveryReport};
 use thiserror::Error;
 
 use crate::announcement::{Announce, Announcement};
@@ -186,6 +186,7 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     };
     let mut engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
     let queues = LoadedQueues::load(&mut log, &mut engine, &clock, &config.identity.partition)?;
+    report_lost(&report, &queues);
     let orphans = orphans(&log, &queues);
     let move_entries = MoveTasks::entries(&log);
     let mut ids: UniqueIds = match log.catalog().get(UNIQUE_IDS_KEY) {
@@ -423,6 +424,14 @@ async fn store_pending(shard: &ShardHandle, loaded: KeysLoaded) -> Result<KeySto
     }
     store.commit(pending);
     Ok(store)
+}
+
+/// The log knows streams; now their queues are known.
+fn report_lost(report: &RecoveryReport, queues: &LoadedQueues) {
+    for LostRange { stream, first, last, count } in &report.lost {
+        let queue = queues.arn(*stream);
+        tracing::error!(queue, stream, first, last, count, "messages are lost: no file holds them");
+    }
 }
 
 /// Streams whose queue's deletion was cut short by a crash.

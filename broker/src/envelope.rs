@@ -59,6 +59,9 @@ pub enum OpenFailure {
     /// The stored bytes are damaged: the record can never be served.
     #[error("{0}")]
     Unreadable(String),
+    /// The disk does not give the stored bytes: later it may.
+    #[error("{0}")]
+    Unread(String),
     /// The bytes are as stored, but they do not open: another key, or somebody changed them.
     #[error("{0}")]
     Damaged(String),
@@ -199,7 +202,10 @@ impl<S: KeyService> Envelope<S> {
         record: &Record,
     ) -> Result<OpenedMessage, OpenFailure> {
         let damaged = |error: &dyn std::fmt::Display| OpenFailure::Damaged(error.to_string());
-        let stored = record.body().map_err(|error| OpenFailure::Unreadable(error.to_string()))?;
+        let stored = record.body().map_err(|error| {
+            let failure = if error.may_pass() { OpenFailure::Unread } else { OpenFailure::Unreadable };
+            failure(error.to_string())
+        })?;
         let message = SealedMessage::parse(stored).map_err(|error| damaged(&error))?;
         let mut bytes = Vec::with_capacity(message.plaintext_len() + 64);
         if message.mode() == Mode::None {

@@ -117,6 +117,11 @@ impl LoadedQueues {
         Ok(Self { names, control })
     }
 
+    /// ARN of the queue that a stream belongs to, if any.
+    pub fn arn(&self, stream: u32) -> Option<&str> {
+        self.names.by_stream.get(&stream).map(|queue| &*queue.arn_text)
+    }
+
     /// Streams that belong to a queue.
     pub fn streams(&self) -> std::collections::HashSet<u32> {
         self.names.all().iter().map(|queue| queue.record.stream).collect()

@@ -169,7 +169,10 @@ pub(crate) fn find(disk: &dyn Disk) -> io::Result<Vec<(u64, CheckpointFound)>> {
     numbers.sort_unstable_by(|a, b| b.cmp(a));
     let mut found = Vec::new();
     for number in numbers {
-        found.push((number, read(disk, number)?));
+        // The other one, or the segments, stand in for any that cannot be read.
+        let checkpoint =
+            read(disk, number).unwrap_or_else(|error| CheckpointFound::Unreadable(error.to_string()));
+        found.push((number, checkpoint));
     }
     Ok(found)
 }
@@ -181,10 +184,8 @@ fn read(disk: &dyn Disk, number: u64) -> io::Result<CheckpointFound> {
         return Ok(CheckpointFound::Unreadable(format!("{len} bytes long")));
     }
     let mut bytes = vec![0; len as usize];
-    match file.read_at(&mut bytes, 0) {
-        Ok(()) => Ok(Checkpoint::decode(&bytes)),
-        Err(error) => Ok(CheckpointFound::Unreadable(error.to_string())),
-    }
+    file.read_at(&mut bytes, 0)?;
+    Ok(Checkpoint::decode(&bytes))
 }
 
 #[cfg(test)]

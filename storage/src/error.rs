@@ -1,5 +1,6 @@
 //! What can go wrong: one enum an operation.
 
+use crate::record::Damaged;
 use std::io;
 use std::path::PathBuf;
 
@@ -37,6 +38,30 @@ pub enum OpenError {
     Unidentified {
         /// The file.
         file: String,
+    },
+    /// The disk refuses to read so much that it is failing, not a sector of it.
+    #[error(
+        "the disk does not read {blocks} blocks of 4 KiB, the first of {file} at {offset}: copy what can be read to \
+         another disk and start there; nothing was changed"
+    )]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The first block, bytes from the start of the file.
+        offset: u64,
+        /// How many, in all files looked at.
+        blocks: u64,
+    },
+    /// Not even deletes could be taken.
+    #[error(
+        "the disk is full: {free_bytes} bytes are free, and the smallest segment file, for deletes, takes \
+         {needed_bytes}: free some space and start again; nothing was lost"
+    )]
+    NoSpace {
+        /// Free now.
+        free_bytes: u64,
+        /// At least needed.
+        needed_bytes: u64,
     },
     /// A setting that cannot work.
     #[error("segment size {bytes} is not a multiple of 4096 between {min} and {max}")]
@@ -105,6 +130,9 @@ pub enum ReadError {
         /// The sequence.
         sequence: u64,
     },
+    /// Its bytes are not those that were written.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// The operating system refused.
     #[error("reading segment {segment} at {offset}: {source}")]
     Io {

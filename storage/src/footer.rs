@@ -7,6 +7,7 @@ use crate::frame::{BLOCK_BYTES, FLAG_MOVED, Frame, FrameSeed, PRELUDE_BYTES};
 use crate::mapping::Mapping;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -155,7 +156,7 @@ impl SegmentIndex {
     pub(crate) fn entries<'a>(&'a self, stream: u32, mapping: Option<&'a Mapping>) -> &'a [Entry] {
         match self {
             Self::Memory(streams) => streams.get(&stream).map_or(&[], |s| &s.entries),
-            Self::Footer(footer) => mapping.map_or(&[], |m| footer.entries(m.bytes(), stream)),
+            Self::Footer(footer) => mapping.map_or(&[], |m| footer.entries(m, stream)),
         }
     }
 
@@ -164,7 +165,7 @@ impl SegmentIndex {
         match self {
             Self::Memory(streams) => streams.iter().map(|(id, s)| (*id, s.next_sequence)).collect(),
             Self::Footer(footer) => mapping.map_or_else(Vec::new, |m| {
-                footer.directory(m.bytes()).iter().map(|d| (d.stream.get(), d.next_sequence.get())).collect()
+                footer.directory(m).iter().map(|d| (d.stream.get(), d.next_sequence.get())).collect()
             }),
         }
     }
@@ -277,11 +278,11 @@ pub(crate) fn encode_footer(
 }
 
 impl Footer {
-    /// Reads the trailer and checks the directory of the segment whose whole file is `bytes`.
-    pub(crate) fn find(bytes: &[u8], seed: FrameSeed) -> FooterFound {
-        let Some(block) = bytes.len().checked_sub(BLOCK_BYTES).map(|at| &bytes[at..]) else {
-            return FooterFound::Absent;
-        };
+    /// Reads the trailer and checks the directory of a segment. What the disk does not read is as if it were damaged.
+    pub(crate) fn find(file: &Mapping, seed: FrameSeed) -> FooterFound {
+        let len = file.bytes().len();
+        let block = len.checked_sub(BLOCK_BYTES).and_then(|at| file.read(at..len).ok());
+        let Some(block) = block else { return FooterFound::Absent };
         let good = |copy: &&[u8]| {
             let (content, crc) = copy.split_at(TRAILER_COPY_BYTES - 4);
             seed.crc(content).to_le_bytes() == crc
@@ -315,61 +316,63 @@ impl Footer {
             stream_count,
             damaged_copies: 2 - copies.len() as u8,
             tombstones_checked: Cell::new(UNSEEN),
-            checked: vec![Cell::new(UNSEEN); stream_count.min(bytes.len() / STREAM_ENTRY_BYTES)],
+            checked: vec![Cell::new(UNSEEN); stream_count.min(len / STREAM_ENTRY_BYTES)],
         };
-        let directory = footer.directory(bytes);
+        if file.read(extent::<StreamEntry>(directory_at, stream_count)).is_err() {
+            return FooterFound::Damaged;
+        }
+        let directory = footer.directory(file);
         let within = directory
             .iter()
             .all(|d| u64::from(d.start.get()) + u64::from(d.count.get()) <= u64::from(footer.entry_count));
         if directory.len() != stream_count
             || !within
             || seed.crc(directory.as_bytes()) != raw.directory_crc.get()
-            || footer.frames_end > bytes.len() as u64
+            || footer.frames_end > len as u64
         {
             return FooterFound::Damaged;
         }
         FooterFound::Valid(footer)
     }
 
-    pub(crate) fn directory<'a>(&self, bytes: &'a [u8]) -> &'a [StreamEntry] {
-        slice_of(bytes, self.directory_at, self.stream_count)
+    pub(crate) fn directory<'a>(&self, file: &'a Mapping) -> &'a [StreamEntry] {
+        slice_of(file, self.directory_at, self.stream_count)
     }
 
     /// Delete frames of the segment; `None` when that part is damaged.
-    pub(crate) fn tombstones<'a>(&self, bytes: &'a [u8]) -> Option<&'a [Tombstone]> {
-        let found: &[Tombstone] = slice_of(bytes, self.tombstones_at, self.tombstone_count);
+    pub(crate) fn tombstones<'a>(&self, file: &'a Mapping) -> Option<&'a [Tombstone]> {
+        let found: &[Tombstone] = slice_of(file, self.tombstones_at, self.tombstone_count);
         if self.tombstones_checked.get() == UNSEEN {
-            let intact =
-                found.len() == self.tombstone_count && self.seed.crc(found.as_bytes()) == self.tombstone_crc;
+            let intact = found.len() == self.tombstone_count
+                && file.read(extent::<Tombstone>(self.tombstones_at, self.tombstone_count)).is_ok()
+                && self.seed.crc(found.as_bytes()) == self.tombstone_crc;
             self.tombstones_checked.set(if intact { GOOD } else { BAD });
         }
         (self.tombstones_checked.get() == GOOD).then_some(found)
     }
 
-    fn entries<'a>(&self, bytes: &'a [u8], stream: u32) -> &'a [Entry] {
-        let directory = self.directory(bytes);
+    fn entries<'a>(&self, file: &'a Mapping, stream: u32) -> &'a [Entry] {
+        let directory = self.directory(file);
         let Ok(at) = directory.binary_search_by_key(&stream, |d| d.stream.get()) else { return &[] };
-        self.section(bytes, at).unwrap_or(&[])
-    }
-
-    fn raw_section<'a>(&self, bytes: &'a [u8], directory: &StreamEntry) -> &'a [Entry] {
-        let start = self.entries_at + directory.start.get() as usize * ENTRY_BYTES;
-        slice_of(bytes, start, directory.count.get() as usize)
+        self.section(file, at).unwrap_or(&[])
     }
 
     /// Whether the stream is in the footer, and its entries do not verify.
-    pub(crate) fn is_damaged(&self, bytes: &[u8], stream: u32) -> bool {
-        let found = self.directory(bytes).binary_search_by_key(&stream, |d| d.stream.get());
-        found.is_ok_and(|at| self.section(bytes, at).is_none())
+    pub(crate) fn is_damaged(&self, file: &Mapping, stream: u32) -> bool {
+        let found = self.directory(file).binary_search_by_key(&stream, |d| d.stream.get());
+        found.is_ok_and(|at| self.section(file, at).is_none())
     }
 
     /// The entries of the `at`-th stream; `None` when they are damaged.
-    pub(crate) fn section<'a>(&self, bytes: &'a [u8], at: usize) -> Option<&'a [Entry]> {
-        let directory = self.directory(bytes).get(at)?;
-        let entries = self.raw_section(bytes, directory);
+    pub(crate) fn section<'a>(&self, file: &'a Mapping, at: usize) -> Option<&'a [Entry]> {
+        let directory = self.directory(file).get(at)?;
+        let start = self.entries_at + directory.start.get() as usize * ENTRY_BYTES;
+        let count = directory.count.get() as usize;
+        let entries: &[Entry] = slice_of(file, start, count);
         let checked = self.checked.get(at)?;
         if checked.get() == UNSEEN {
-            let intact = entries.len() == directory.count.get() as usize
+            let intact = entries.len() == count
+                && file.read(extent::<Entry>(start, count)).is_ok()
                 && self.seed.crc(entries.as_bytes()) == directory.crc.get();
             checked.set(if intact { GOOD } else { BAD });
         }
@@ -377,12 +380,17 @@ impl Footer {
     }
 }
 
+/// Where `count` of them lie from `at` on.
+fn extent<T>(at: usize, count: usize) -> Range<usize> {
+    at..at.saturating_add(count.saturating_mul(size_of::<T>()))
+}
+
 fn slice_of<T: FromBytes + Immutable + KnownLayout + Unaligned>(
-    bytes: &[u8],
+    file: &Mapping,
     at: usize,
     count: usize,
 ) -> &[T] {
-    bytes
+    file.bytes()
         .get(at..)
         .and_then(|rest| <[T]>::ref_from_prefix_with_elems(rest, count).ok())
         .map_or(&[], |(found, _)| found)
@@ -415,12 +423,13 @@ mod tests {
     #[test]
     fn footer_round_trips() {
         let (bytes, seed) = sealed();
-        let FooterFound::Valid(footer) = Footer::find(&bytes, seed) else { panic!("not found") };
-        assert_eq!(footer.entries(&bytes, 7).len(), 3);
-        assert_eq!(footer.entries(&bytes, 7)[2].offset.get(), 192);
-        assert!(footer.entries(&bytes, 2).is_empty());
-        assert_eq!(footer.tombstones(&bytes).unwrap()[0].sequence.get(), 2);
-        assert!(matches!(Footer::find(&bytes, FrameSeed::new([5; 16], 3)), FooterFound::Absent));
+        let file = Mapping::of_bytes(bytes);
+        let FooterFound::Valid(footer) = Footer::find(&file, seed) else { panic!("not found") };
+        assert_eq!(footer.entries(&file, 7).len(), 3);
+        assert_eq!(footer.entries(&file, 7)[2].offset.get(), 192);
+        assert!(footer.entries(&file, 2).is_empty());
+        assert_eq!(footer.tombstones(&file).unwrap()[0].sequence.get(), 2);
+        assert!(matches!(Footer::find(&file, FrameSeed::new([5; 16], 3)), FooterFound::Absent));
     }
 
     #[test]
@@ -430,6 +439,7 @@ mod tests {
         for at in used.chain(32768 - BLOCK_BYTES..32768) {
             let mut flipped = bytes.clone();
             flipped[at] ^= 0x10;
+            let flipped = Mapping::of_bytes(flipped);
             let bad = match Footer::find(&flipped, seed) {
                 FooterFound::Valid(footer) => [
                     footer.section(&flipped, 0).is_none(),

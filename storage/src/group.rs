@@ -96,6 +96,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::Mapping;
     use crate::segment::{Found, FrameWalk};
 
     fn message(lsn: u64) -> Frame {
@@ -111,7 +112,8 @@ mod tests {
         }
         group.close(5);
         assert_eq!(group.buffer.len() % BLOCK_BYTES, 0);
-        let mut walk = FrameWalk::new(group.buffer.as_slice(), seed, 0, 0, None);
+        let file = Mapping::of_bytes(group.buffer.as_slice().to_vec());
+        let mut walk = FrameWalk::new(&file, seed, 0, 0, None);
         let lsns: Vec<u64> = walk
             .by_ref()
             .map(|found| match found {
@@ -130,7 +132,8 @@ mod tests {
         group.push(&mut message(1), &[b"x"]);
         let mut bytes = group.buffer.as_slice().to_vec();
         bytes.resize(8192, 0);
-        let mut walk = FrameWalk::new(&bytes, seed, 0, 0, None);
+        let file = Mapping::of_bytes(bytes);
+        let mut walk = FrameWalk::new(&file, seed, 0, 0, None);
         assert_eq!(walk.by_ref().count(), 1);
         assert!(walk.ended_torn());
     }
@@ -145,7 +148,7 @@ mod tests {
         group.close(4);
         let mut bytes = group.buffer.as_slice().to_vec();
         bytes[168 + 20] ^= 1;
-        let found: Vec<Found> = FrameWalk::new(&bytes, seed, 0, 0, None).collect();
+        let found: Vec<Found> = FrameWalk::new(&Mapping::of_bytes(bytes), seed, 0, 0, None).collect();
         assert_eq!(found.len(), 4);
         assert!(matches!(found[1], Found::Damage { offset: 168, lost: 1 }));
     }

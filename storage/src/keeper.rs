@@ -170,7 +170,12 @@ fn run(disk: &dyn Disk, job: Job) -> Outcome {
             Outcome::Discarded { id, result }
         }
         Job::Checkpoint { number, state } => {
-            Outcome::CheckpointWritten { number, result: write_checkpoint(disk, number, &state) }
+            let result = write_checkpoint(disk, number, &state);
+            if result.is_err() {
+                // On a full disk what was written of it takes the room that the next one needs.
+                let _ = disk.remove(TEMPORARY_NAME);
+            }
+            Outcome::CheckpointWritten { number, result }
         }
     }
 }

@@ -5,11 +5,14 @@
 //! queue rule, no key and no clock.
 
 mod append;
+mod checkpoints;
 mod maintenance;
 mod reading;
 
+pub(crate) use checkpoints::Checkpoints;
+
 use crate::aligned_buffer::AlignedBuffer;
-use crate::checkpoint::{CatalogState, Checkpoint, StreamState};
+use crate::checkpoint::{CatalogState, Checkpoint, StreamState, TEMPORARY_NAME};
 use crate::commit::{Committed, Committer, GroupWrite, InlineCommitter, ThreadCommitter};
 use crate::compaction::Compaction;
 use crate::compaction::pace::Pace;
@@ -124,20 +127,6 @@ pub(crate) enum Spare {
     Failed,
 }
 
-/// Where the newest checkpoint on disk stands.
-#[derive(Default)]
-pub(crate) struct Checkpoints {
-    /// Of the newest file ever begun.
-    pub(crate) number: u64,
-    /// Waiting for its LSN to be durable.
-    pub(crate) waiting: Option<Box<Checkpoint>>,
-    /// LSN and segment of the one being written.
-    pub(crate) writing: Option<(u64, u64)>,
-    /// LSN and segment of the newest on disk.
-    pub(crate) durable: (u64, u64),
-    pub(crate) last_error: Option<io::Error>,
-}
-
 /// One shard's log. Owned by one thread at a time: with io_uring, the first call to [`Log::submit`] or [`Log::wait`]
 /// binds it to the calling thread.
 pub struct Log {
@@ -232,6 +221,7 @@ impl Log {
             .map_err(io("starting a thread"))?;
         let mut log = Self::assemble(options, disk, waker, committer, keeper, recovered)?;
         log.meters.quarantined.increment(report.quarantined_records);
+        log.meters.torn.increment(report.torn_records);
         log.check_space();
         log.prepare_spare();
         log.seal_full_segments();
@@ -263,13 +253,7 @@ impl Log {
                 next_segment += 1;
                 let (used, made) = make_first(&*disk, id, retired.last().copied(), options.segment_bytes);
                 retired.retain(|old| Some(*old) != used);
-                (
-                    id,
-                    made.map_err(|source| OpenError::Io {
-                        what: "making the first segment".to_owned(),
-                        source,
-                    })?,
-                )
+                (id, made.map_err(|source| no_segment(&*disk, source))?)
             }
         };
         let size_bytes = file
@@ -416,6 +400,7 @@ impl Log {
     pub fn checkpoint(&mut self) -> Result<(), LogError> {
         self.flush()?;
         self.settle_checkpoints()?;
+        self.checkpoints.pause = None;
         self.request_checkpoint();
         self.settle_checkpoints()?;
         match self.checkpoints.last_error.take() {
@@ -533,8 +518,9 @@ impl Log {
     /// Takes a picture of the present state, which shares what is large; it is encoded and written on the keeper's
     /// thread once every frame in it is durable.
     pub(crate) fn request_checkpoint(&mut self) {
-        if self.checkpoints.waiting.is_some() || self.checkpoints.writing.is_some() || self.poisoned.is_some()
-        {
+        // A disk without a clock of its own has no pauses either.
+        let pauses = self.checkpoints.pauses(Instant::now()) && !self.disk.is_deterministic();
+        if self.checkpoints.is_under_way() || pauses || self.poisoned.is_some() {
             return;
         }
         let begun = Instant::now();
@@ -617,14 +603,28 @@ fn make_first(
     segment_bytes: u64,
 ) -> (Option<u64>, io::Result<Arc<dyn DiskFile>>) {
     let (used, mut made) = keeper::prepare(disk, id, recycle, segment_bytes);
+    if is_full(&made) {
+        // Left by a process that was killed while it wrote a checkpoint.
+        let _ = disk.remove(TEMPORARY_NAME);
+        made = keeper::prepare(disk, id, None, segment_bytes).1;
+    }
     let mut bytes = segment_bytes / 2 / 4096 * 4096;
-    while made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
-        && bytes >= SEGMENT_BYTES_MIN
-    {
+    while is_full(&made) && bytes >= SEGMENT_BYTES_MIN {
         made = keeper::prepare(disk, id, None, bytes).1;
         bytes = bytes / 2 / 4096 * 4096;
     }
     (used, made)
+}
+
+fn is_full(made: &io::Result<Arc<dyn DiskFile>>) -> bool {
+    made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
+}
+
+fn no_segment(disk: &dyn Disk, source: io::Error) -> OpenError {
+    if source.kind() != io::ErrorKind::StorageFull {
+        return OpenError::Io { what: "making the first segment".to_owned(), source };
+    }
+    OpenError::NoSpace { free_bytes: disk.free_bytes().unwrap_or(0), needed_bytes: SEGMENT_BYTES_MIN }
 }
 
 fn choose_committer(options: &LogOptions, waker: &LogWaker) -> Result<Box<dyn Committer>, OpenError> {

@@ -14,6 +14,10 @@ pub(crate) struct Meters {
     pub(crate) live_bytes: Gauge,
     pub(crate) disk_bytes: Gauge,
     pub(crate) quarantined: Counter,
+    /// Found at an open: most likely never acknowledged.
+    pub(crate) torn: Counter,
+    /// 1 while checkpoints cannot be written.
+    pub(crate) checkpoint_failing: Gauge,
     /// 1 once the log is poisoned.
     pub(crate) poisoned: Gauge,
 }
@@ -29,8 +33,12 @@ impl Meters {
             live_bytes: gauge!("sealq_log_live_bytes", "shard" => shard.clone()),
             disk_bytes: gauge!("sealq_log_disk_bytes", "shard" => shard.clone()),
             quarantined: counter!("sealq_log_quarantined_records_total", "shard" => shard.clone()),
+            torn: counter!("sealq_log_torn_records_total", "shard" => shard.clone()),
+            checkpoint_failing: gauge!("sealq_log_checkpoint_failing", "shard" => shard.clone()),
             poisoned: gauge!("sealq_log_poisoned", "shard" => shard),
         };
+        meters.checkpoint_failing.set(0.0);
+        meters.torn.increment(0);
         meters.poisoned.set(0.0);
         meters.quarantined.increment(0);
         meters

@@ -8,8 +8,10 @@ mod verify;
 pub use scan::{ScanError, ScanReport, ScannedMessage, Visitor, scan, scan_on};
 pub use verify::{Damage, DamageKind, Progress, VerifyReport, verify, verify_on};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::frame::BLOCK_BYTES;
+use crate::mapping::Mapping;
+use crate::recovery::is_refused;
 use crate::segment::{HeaderFound, SegmentHeader, parse_segment_name};
 use std::io;
 
@@ -17,7 +19,10 @@ use std::io;
 struct SegmentBytes {
     id: u64,
     name: String,
-    bytes: Vec<u8>,
+    /// Zero where the disk does not read.
+    bytes: Mapping,
+    /// Offsets at which a stretch begins that the disk does not read.
+    unreadable: Vec<u64>,
     header: HeaderFound,
 }
 
@@ -31,13 +36,15 @@ impl SegmentBytes {
             Err(error) => return Err(error),
         };
         let mut bytes = vec![0; file.len_bytes()? as usize];
-        match file.read_at(&mut bytes, 0) {
-            Ok(()) => {}
+        let unreadable = match file.read_at(&mut bytes, 0) {
+            Ok(()) => Vec::new(),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) if is_refused(&error) => read_by_blocks(&*file, &mut bytes)?,
             Err(error) => return Err(error),
-        }
+        };
         let header = SegmentHeader::decode(bytes.get(..BLOCK_BYTES).unwrap_or(&[]));
-        Ok(Some(Self { id, name: name.to_owned(), bytes, header }))
+        let bytes = Mapping::of_bytes(bytes);
+        Ok(Some(Self { id, name: name.to_owned(), bytes, unreadable, header }))
     }
 
     /// The number in a file's header, where there is one that can be read.
@@ -49,10 +56,30 @@ impl SegmentBytes {
             (Ok(()), _) => Ok(None),
             (Err(error), _) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => Ok(None),
+                _ if is_refused(&error) => Ok(None),
                 _ => Err(error),
             },
         }
     }
+}
+
+/// Reads what the disk reads, and gives the offsets at which it begins not to.
+fn read_by_blocks(file: &dyn DiskFile, bytes: &mut [u8]) -> io::Result<Vec<u64>> {
+    let mut unreadable = Vec::new();
+    let mut was_read = true;
+    for (at, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
+        let offset = (at * BLOCK_BYTES) as u64;
+        let is_read = match file.read_at(block, offset) {
+            Err(error) if is_refused(&error) => false,
+            read => read.map(|()| true)?,
+        };
+        if !is_read {
+            block.fill(0);
+            unreadable.extend(was_read.then_some(offset));
+        }
+        was_read = is_read;
+    }
+    Ok(unreadable)
 }
 
 /// Names of all segment files, oldest first.

@@ -1,10 +1,12 @@
 //! What callers put in and get out: messages, leases, facts and records.
 
 use crate::aligned_buffer::AlignedBuffer;
+use crate::error::ReadError;
 use crate::footer::Entry;
 use crate::frame::{FLAG_LEASED, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
 use crate::mapping::Mapping;
 use crate::segment::payload_is_intact;
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -134,8 +136,8 @@ pub struct Damaged {
     pub offset: u64,
 }
 
-/// A stored message. Cheap to clone; keeps what it reads from alive. Nothing is checked until the first access to
-/// extension or body.
+/// A stored message. Cheap to clone; keeps what it reads from alive. Nothing is read or checked until the first access
+/// to extension or body.
 #[derive(Clone)]
 pub struct Record(Arc<Inner>);
 
@@ -171,6 +173,14 @@ impl RecordBytes {
             Self::Owned(bytes) => bytes,
         }
     }
+
+    /// The same, from the disk if need be.
+    fn read(&self) -> io::Result<&[u8]> {
+        match self {
+            Self::Mapped(mapping, range) => mapping.read(range.clone()),
+            Self::Cached(..) | Self::Owned(_) => Ok(self.frame()),
+        }
+    }
 }
 
 impl Record {
@@ -203,33 +213,38 @@ impl Record {
     /// The extension, as it was put.
     ///
     /// # Errors
-    /// [`Damaged`] when header, extension or body are not as written.
-    pub fn extension(&self) -> Result<&[u8], Damaged> {
+    /// [`ReadError::Damaged`] when header, extension or body are not as written, [`ReadError::Io`] when the disk does not
+    /// read them: later it may.
+    pub fn extension(&self) -> Result<&[u8], ReadError> {
         self.verified().map(|v| &self.0.bytes.frame()[v.extension.clone()])
     }
 
     /// The body, as it was put.
     ///
     /// # Errors
-    /// [`Damaged`] when header, extension or body are not as written.
-    pub fn body(&self) -> Result<&[u8], Damaged> {
+    /// [`ReadError::Damaged`] when header, extension or body are not as written, [`ReadError::Io`] when the disk does not
+    /// read them: later it may.
+    pub fn body(&self) -> Result<&[u8], ReadError> {
         self.verified().map(|v| &self.0.bytes.frame()[v.body.clone()])
     }
 
-    fn verified(&self) -> Result<&Verified, Damaged> {
+    fn verified(&self) -> Result<&Verified, ReadError> {
+        let Inner { stream, segment, offset, .. } = *self.0;
         let inner = &*self.0;
-        inner.verified.get_or_init(|| inner.verify()).as_ref().ok_or(Damaged {
-            stream: inner.stream,
-            sequence: inner.facts.sequence,
-            segment: inner.segment,
-            offset: inner.offset,
-        })
+        let verified = match inner.verified.get() {
+            Some(verified) => verified,
+            None => {
+                let bytes = inner.bytes.read().map_err(|source| ReadError::Io { segment, offset, source })?;
+                inner.verified.get_or_init(|| inner.verify(bytes))
+            }
+        };
+        let damaged = Damaged { stream, sequence: inner.facts.sequence, segment, offset };
+        verified.as_ref().ok_or(ReadError::Damaged(damaged))
     }
 }
 
 impl Inner {
-    fn verify(&self) -> Option<Verified> {
-        let bytes = self.bytes.frame();
+    fn verify(&self, bytes: &[u8]) -> Option<Verified> {
         let frame = Frame::decode(self.seed, self.offset, bytes)?;
         let end = FRAME_HEADER_BYTES + frame.payload_len as usize;
         let payload = bytes.get(FRAME_HEADER_BYTES..end)?;

@@ -12,12 +12,11 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::OpenError;
 use crate::footer::{Footer, FooterFound, SegmentIndex};
 use crate::frame::{BLOCK_BYTES, FrameSeed};
-use crate::group::GROUP_BYTES_MAX;
 use crate::log::{CatalogPlace, Checkpoints, LogOptions};
 use crate::mapping::Mapping;
 use crate::segment::{
-    FORMAT_VERSION, FRAMES_START, FrameWalk, HeaderFound, Segment, SegmentHeader, SegmentState,
-    parse_retired_name, parse_segment_name, segment_name,
+    FORMAT_VERSION, FRAMES_START, Found, FrameWalk, HeaderFound, Segment, SegmentHeader, SegmentState,
+    Unreadable, parse_retired_name, parse_segment_name, segment_name,
 };
 use crate::stream_index::Stream;
 use replay::Replay;
@@ -28,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// Added to the name of a segment file in which nothing can be read.
 const UNREADABLE_SUFFIX: &str = ".unreadable";
+/// Blocks that the disk may refuse to read and the log opens all the same. More is a failing disk, not a bad sector: what
+/// is on it is better copied than given up.
+const UNREADABLE_BLOCKS_MAX: u64 = 64;
 /// Ranges of lost messages that are named; more are only counted.
 pub const LOST_RANGES_MAX: usize = 1024;
 
@@ -75,6 +77,8 @@ pub struct RecoveryReport {
     pub misplaced_segments: Vec<u64>,
     /// Segment headers of which one copy, or both, are damaged.
     pub damaged_headers: u64,
+    /// Blocks of 4 KiB with headers or entries of frames that the disk did not read: as if they were damaged.
+    pub unreadable_blocks: u64,
     /// Which engine the log writes with.
     pub io_engine: &'static str,
     /// How long it took.
@@ -105,6 +109,8 @@ struct FoundSegment {
     id: u64,
     header: HeaderFound,
     blank: bool,
+    /// The disk read the header, whatever is in it.
+    is_read: bool,
 }
 
 pub(crate) fn recover(
@@ -164,7 +170,8 @@ pub(crate) fn recover(
     let durable = checkpoint.as_ref().map_or((0, 0), |c| (c.lsn, c.segment));
 
     let mut replay = Replay::starting_from(checkpoint.map(|c| *c), segments);
-    replay.run(&mut report);
+    replay.run(&mut report)?;
+    replay.register_runs(&mut report)?;
     replay.settle_tail().map_err(io_error("making the last group durable"))?;
     let mut recovered = replay.finish(store_id, &mut report);
     recovered.retired = retired;
@@ -172,11 +179,9 @@ pub(crate) fn recover(
     recovered.next_segment = next_segment;
     recovered.checkpoints = Checkpoints { number: newest_checkpoint, durable, ..Checkpoints::default() };
     report.live_messages = recovered.streams.values().map(|s| s.liveness.live()).sum();
-    for LostRange { stream, first, last, count } in &report.lost {
-        tracing::error!(stream, first, last, count, "messages are lost: no file holds them");
-    }
     report.elapsed = started.elapsed();
-    if report.quarantined_records + report.torn_records + report.damaged_headers > 0
+    if report.quarantined_records + report.torn_records + report.damaged_headers + report.unreadable_blocks
+        > 0
         || !report.unreadable_checkpoints.is_empty()
         || !report.misplaced_segments.is_empty()
     {
@@ -186,6 +191,20 @@ pub(crate) fn recover(
 }
 
 impl RecoveryReport {
+    fn note_unreadable(&mut self, segment: u64, unreadable: Unreadable) -> Result<(), OpenError> {
+        let Unreadable { blocks, first } = unreadable;
+        if blocks == 0 {
+            return Ok(());
+        }
+        let file = segment_name(segment);
+        tracing::error!(file, offset = first, blocks, "the disk does not read all of a segment");
+        self.unreadable_blocks += blocks;
+        if self.unreadable_blocks > UNREADABLE_BLOCKS_MAX {
+            return Err(OpenError::Unreadable { file, offset: first, blocks: self.unreadable_blocks });
+        }
+        Ok(())
+    }
+
     fn note_lost(&mut self, stream: u32, first: u64, last: u64, count: u64) {
         if self.lost.len() < LOST_RANGES_MAX {
             self.lost.push(LostRange { stream, first, last, count });
@@ -207,7 +226,7 @@ fn headers(
                 let file = disk.open(&segment_name(*id)).map_err(io_error("opening a segment"))?;
                 let mapping = file.map().map_err(io_error("mapping a segment"))?;
                 // The first group of a recycled file may be there without its header.
-                let is_used = has_frames(mapping.bytes(), FrameSeed::new(store_id, *id));
+                let is_used = has_frames(&mapping, FrameSeed::new(store_id, *id));
                 Some(header.segment).filter(|_| !is_used)
             }
             _ => None,
@@ -218,9 +237,17 @@ fn headers(
 }
 
 /// Whether a segment holds frames although its header is not its own: as far as its first group can reach.
-pub(crate) fn has_frames(bytes: &[u8], seed: FrameSeed) -> bool {
-    let reach = bytes.len().min(FRAMES_START as usize + GROUP_BYTES_MAX);
-    FrameWalk::new(&bytes[..reach], seed, FRAMES_START, 0, None).next().is_some()
+pub(crate) fn has_frames(file: &Mapping, seed: FrameSeed) -> bool {
+    is_any_frame(&mut FrameWalk::new(file, seed, FRAMES_START, 0, None))
+}
+
+fn is_any_frame(frames: &mut FrameWalk<'_>) -> bool {
+    frames.any(|found| matches!(found, Found::Frame { .. }))
+}
+
+/// Whether it is the disk that does not give the bytes: a bad sector, most likely.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn io_error(what: &'static str) -> impl Fn(io::Error) -> OpenError {
@@ -235,12 +262,17 @@ fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<Vec<FoundSegment>,
         let failed = |source| OpenError::Io { what: format!("opening {name}"), source };
         let file = disk.open(name).map_err(failed)?;
         let mut block = [0; BLOCK_BYTES];
-        let readable = file.len_bytes().map_err(failed)? >= BLOCK_BYTES as u64;
-        if readable {
-            file.read_at(&mut block, 0).map_err(failed)?;
-        }
-        let blank = block.iter().all(|byte| *byte == 0);
-        found.push(FoundSegment { id, header: SegmentHeader::decode(&block), blank });
+        let has_header = file.len_bytes().map_err(failed)? >= BLOCK_BYTES as u64;
+        let is_read = match file.read_at(&mut block, 0) {
+            Err(error) if has_header && is_refused(&error) => {
+                tracing::error!(file = name, offset = 0, "the disk does not read a segment's header");
+                false
+            }
+            Err(error) if has_header => return Err(failed(error)),
+            _ => true,
+        };
+        let blank = is_read && block.iter().all(|byte| *byte == 0);
+        found.push(FoundSegment { id, header: SegmentHeader::decode(&block), blank, is_read });
     }
     found.sort_by_key(|segment| segment.id);
     Ok(found)
@@ -349,7 +381,7 @@ fn sort_out(
 ) -> Result<(BTreeMap<u64, Segment>, Vec<(u64, Arc<dyn DiskFile>)>), OpenError> {
     let mut segments = BTreeMap::new();
     let mut unused = Vec::new();
-    for FoundSegment { id, header, blank } in found {
+    for FoundSegment { id, header, blank, is_read } in found {
         let file = disk.open(&segment_name(id)).map_err(io_error("opening a segment"))?;
         let mapping = file.map().map_err(io_error("mapping a segment"))?;
         let own_header = match header {
@@ -360,8 +392,13 @@ fn sort_out(
             _ => None,
         };
         if own_header.is_none() {
-            if !has_frames(mapping.bytes(), FrameSeed::new(store_id, id)) {
-                unused.push((id, file, blank || header != HeaderFound::Unreadable));
+            let mut frames = FrameWalk::new(&mapping, FrameSeed::new(store_id, id), FRAMES_START, 0, None);
+            if !is_any_frame(&mut frames) {
+                let Unreadable { blocks, first } = frames.unreadable();
+                if !is_read && blocks > 0 {
+                    return Err(OpenError::Unreadable { file: segment_name(id), offset: first, blocks });
+                }
+                unused.push((id, file, blank || !is_read || header != HeaderFound::Unreadable));
                 continue;
             }
             report.damaged_headers += 2;
@@ -404,7 +441,7 @@ fn segment_of(
 ) -> Segment {
     let mut segment = Segment::new(id, file, mapping.bytes().len() as u64, store_id, base_lsn);
     segment.state = SegmentState::Sealing;
-    if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), segment.seed) {
+    if let FooterFound::Valid(footer) = Footer::find(&mapping, segment.seed) {
         segment.frames_end = footer.frames_end;
         segment.last_lsn = footer.last_lsn;
         segment.torn_from = footer.torn_from;
@@ -419,14 +456,15 @@ fn segment_of(
 }
 
 /// Walks all frames from `offset` on; used by recovery and by offline reading.
-pub(crate) fn walk<'a>(segment: &Segment, bytes: &'a [u8], offset: u64, last_lsn: u64) -> FrameWalk<'a> {
+pub(crate) fn walk<'a>(segment: &Segment, file: &'a Mapping, offset: u64, last_lsn: u64) -> FrameWalk<'a> {
     let known_end = matches!(segment.index, SegmentIndex::Footer(_)).then_some(segment.frames_end);
-    FrameWalk::new(bytes, segment.seed, offset, last_lsn, known_end)
+    let last_known_lsn = known_end.map_or(0, |_| segment.last_lsn);
+    FrameWalk::new(file, segment.seed, offset, last_lsn, known_end).ending_with(last_known_lsn)
 }
 
 /// Where the last group of a segment starts, so that its payloads can be told from those that were surely synced.
-pub(crate) fn last_group_start(segment: &Segment, bytes: &[u8], from: u64, last_lsn: u64) -> u64 {
-    let mut frames = walk(segment, bytes, from, last_lsn);
+pub(crate) fn last_group_start(segment: &Segment, file: &Mapping, from: u64, last_lsn: u64) -> u64 {
+    let mut frames = walk(segment, file, from, last_lsn);
     frames.by_ref().for_each(drop);
     frames.group_start()
 }

@@ -10,6 +10,7 @@ use crate::mapping::Mapping;
 use crate::stream_index::sort_entries;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::byteorder::little_endian::{U32, U64};
@@ -247,7 +248,7 @@ impl Segment {
 
     /// The footer is on disk: from now on the index is read from there. One that cannot be read back stays in memory.
     pub(crate) fn become_sealed(&mut self, mapping: Mapping) {
-        if let FooterFound::Valid(footer) = Footer::find(mapping.bytes(), self.seed) {
+        if let FooterFound::Valid(footer) = Footer::find(&mapping, self.seed) {
             self.index = SegmentIndex::Footer(footer);
             self.tombstones = Vec::new();
         } else {
@@ -261,7 +262,7 @@ impl Segment {
     /// Whether the stream's part of the footer does not verify.
     pub(crate) fn index_is_damaged(&self, stream: u32) -> bool {
         match (&self.index, &self.mapping) {
-            (SegmentIndex::Footer(footer), Some(mapping)) => footer.is_damaged(mapping.bytes(), stream),
+            (SegmentIndex::Footer(footer), Some(mapping)) => footer.is_damaged(mapping, stream),
             _ => false,
         }
     }
@@ -274,8 +275,8 @@ impl Segment {
 
     fn walk_entries(&self) -> BTreeMap<u32, Vec<Entry>> {
         let mut streams = BTreeMap::<u32, Vec<Entry>>::new();
-        let bytes = self.mapping.as_ref().map_or(&[][..], |mapping| mapping.bytes());
-        for found in FrameWalk::new(bytes, self.seed, FRAMES_START, 0, Some(self.frames_end)) {
+        let Some(mapping) = &self.mapping else { return streams };
+        for found in FrameWalk::new(mapping, self.seed, FRAMES_START, 0, Some(self.frames_end)) {
             if let Found::Frame { offset, frame, .. } = found
                 && frame.kind == Kind::Message
             {
@@ -289,7 +290,7 @@ impl Segment {
     /// Delete frames in it; `None` when that part of the footer is damaged.
     pub(crate) fn tombstones(&self) -> Option<&[Tombstone]> {
         match (&self.index, &self.mapping) {
-            (SegmentIndex::Footer(footer), Some(mapping)) => footer.tombstones(mapping.bytes()),
+            (SegmentIndex::Footer(footer), Some(mapping)) => footer.tombstones(mapping),
             _ => Some(&self.tombstones),
         }
     }
@@ -336,7 +337,8 @@ impl Segment {
 pub(crate) enum Found {
     /// A valid header whose payload lies within the segment. The payload is not checked.
     Frame { offset: u64, frame: Frame, payload: Range<usize> },
-    /// No valid header at `offset`, but one farther on. `lost` LSNs are missing between.
+    /// No valid header at `offset`, but one farther on: `lost` LSNs are missing between. Or the disk does not read what is
+    /// there, and nothing follows: at most so many are lost.
     Damage { offset: u64, lost: u64 },
 }
 
@@ -345,7 +347,7 @@ pub(crate) enum Found {
 /// Where no valid header stands, looks for the next one as far as one group can reach: one there means damage, none
 /// means that the segment ends.
 pub(crate) struct FrameWalk<'a> {
-    bytes: &'a [u8],
+    file: &'a Mapping,
     seed: FrameSeed,
     offset: u64,
     last_lsn: u64,
@@ -353,32 +355,60 @@ pub(crate) struct FrameWalk<'a> {
     group_start: u64,
     /// Set for sealed segments: where the frames end for certain.
     known_end: Option<u64>,
+    /// The LSN of the last frame, 0 when not known.
+    known_last_lsn: u64,
     pending: Option<Found>,
+    unreadable: Unreadable,
     /// The walk stopped in front of something other than a finished group.
     torn: bool,
     last_was_pad: bool,
 }
 
+/// What a disk did not read of a segment's headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) blocks: u64,
+    /// Offset of the first of them.
+    pub(crate) first: u64,
+}
+
+impl Unreadable {
+    fn note(&mut self, block: u64) {
+        if self.blocks == 0 {
+            self.first = block;
+        }
+        self.blocks += 1;
+    }
+}
+
 impl<'a> FrameWalk<'a> {
     /// `last_lsn`: the LSN of the frame before `offset`, 0 when not known.
     pub(crate) fn new(
-        bytes: &'a [u8],
+        file: &'a Mapping,
         seed: FrameSeed,
         offset: u64,
         last_lsn: u64,
         known_end: Option<u64>,
     ) -> Self {
         Self {
-            bytes,
+            file,
             seed,
             offset,
             last_lsn,
             group_start: offset,
             known_end,
+            known_last_lsn: 0,
             pending: None,
+            unreadable: Unreadable::default(),
             torn: false,
             last_was_pad: true,
         }
+    }
+
+    /// Of a sealed segment, whose footer says which LSN its last frame has.
+    pub(crate) fn ending_with(mut self, last_lsn: u64) -> Self {
+        self.known_last_lsn = last_lsn;
+        self
     }
 
     /// End of the last frame found.
@@ -395,13 +425,38 @@ impl<'a> FrameWalk<'a> {
         self.group_start
     }
 
-    fn frame_at(&self, offset: u64) -> Option<(Frame, Range<usize>)> {
-        let at = usize::try_from(offset).ok()?;
-        let frame = Frame::decode(self.seed, offset, self.bytes.get(at..at + FRAME_HEADER_BYTES)?)?;
-        let payload = at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + frame.payload_len as usize;
-        let end = at + frame.span_bytes();
-        let limit = self.known_end.unwrap_or(self.bytes.len() as u64);
-        (end as u64 <= limit).then_some((frame, payload))
+    /// What the disk did not read so far.
+    pub(crate) fn unreadable(&self) -> Unreadable {
+        self.unreadable
+    }
+
+    /// Where frames cannot reach beyond.
+    fn limit(&self) -> u64 {
+        self.known_end.unwrap_or(self.file.bytes().len() as u64)
+    }
+
+    /// The frame whose header stands at `offset`, if one does.
+    fn frame_at(&self, offset: u64) -> io::Result<Option<(Frame, Range<usize>)>> {
+        let at = offset as usize;
+        let header = match self.file.read(at..at + FRAME_HEADER_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        };
+        Ok(Frame::decode(self.seed, offset, header).and_then(|frame| {
+            let payload = at + FRAME_HEADER_BYTES..at + FRAME_HEADER_BYTES + frame.payload_len as usize;
+            let end = at + frame.span_bytes();
+            (end as u64 <= self.limit()).then_some((frame, payload))
+        }))
+    }
+
+    /// The end of the block that the disk does not read, of the one or two that a header at `offset` lies in.
+    fn skip_unreadable(&mut self, offset: u64) -> u64 {
+        let mut end = (offset + 1).next_multiple_of(BLOCK_BYTES as u64);
+        if self.file.read(offset as usize..end as usize).is_ok() {
+            end += BLOCK_BYTES as u64;
+        }
+        self.unreadable.note(end - BLOCK_BYTES as u64);
+        end
     }
 
     fn accept(&mut self, offset: u64, frame: Frame, payload: Range<usize>) -> Found {
@@ -425,38 +480,47 @@ impl Iterator for FrameWalk<'_> {
         if let Some(found) = self.pending.take() {
             return Some(found);
         }
-        let limit = self.known_end.unwrap_or(self.bytes.len() as u64);
+        let limit = self.limit();
         if self.offset >= limit {
             return None;
         }
-        if let Some((frame, payload)) = self.frame_at(self.offset)
-            && frame.lsn > self.last_lsn
-        {
-            let offset = self.offset;
-            return Some(self.accept(offset, frame, payload));
-        }
         let from = self.offset;
         let reach = if self.known_end.is_some() { limit } else { limit.min(from + GROUP_BYTES_MAX as u64) };
-        let mut at = from + FRAME_ALIGN_BYTES as u64;
+        let mut at = from;
+        let mut unread_to = from;
         while at + FRAME_HEADER_BYTES as u64 <= reach {
-            if let Some((frame, payload)) = self.frame_at(at)
-                && frame.lsn > self.last_lsn
-            {
-                let lost = if self.last_lsn == 0 { 1 } else { (frame.lsn - self.last_lsn - 1).max(1) };
-                self.pending = Some(self.accept(at, frame, payload));
-                return Some(Found::Damage { offset: from, lost });
+            match self.frame_at(at) {
+                Ok(Some((frame, payload))) if frame.lsn > self.last_lsn => {
+                    let lost = if self.last_lsn == 0 { 1 } else { (frame.lsn - self.last_lsn - 1).max(1) };
+                    let accepted = self.accept(at, frame, payload);
+                    if at == from {
+                        return Some(accepted);
+                    }
+                    self.pending = Some(accepted);
+                    return Some(Found::Damage { offset: from, lost });
+                }
+                Ok(_) => at += FRAME_ALIGN_BYTES as u64,
+                Err(_) => {
+                    let end = self.skip_unreadable(at);
+                    if at == unread_to {
+                        unread_to = end;
+                    }
+                    at = end;
+                }
             }
-            at += FRAME_ALIGN_BYTES as u64;
         }
         if self.known_end.is_some() {
             // A sealed segment ends where its footer says: what is missing before is damage.
             self.offset = limit;
-            return Some(Found::Damage { offset: from, lost: 1 });
+            let lost = if self.last_lsn == 0 { 1 } else { self.known_last_lsn.saturating_sub(self.last_lsn) };
+            return Some(Found::Damage { offset: from, lost: lost.max(1) });
         }
         self.torn = !self.last_was_pad;
         // Nothing valid beyond: never look again.
         self.known_end = Some(self.offset);
-        None
+        // Where the next frame would start the disk does not read: so many may have been there.
+        let lost = (unread_to - from).div_ceil(FRAME_HEADER_BYTES as u64);
+        (lost > 0).then_some(Found::Damage { offset: from, lost })
     }
 }
 

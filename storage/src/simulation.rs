@@ -221,6 +221,34 @@ fn a_log_on_a_full_disk_opens_and_deletes_make_room() {
 }
 
 #[test]
+fn a_log_without_room_for_the_smallest_segment_says_how_much_it_needs_and_opens_with_that() {
+    use crate::disk::Disk;
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk).unwrap();
+    log.put_message(message(1, b"kept")).unwrap();
+    log.put_message(message(1, b"deleted")).unwrap();
+    log.flush().unwrap();
+    drop(log);
+    // The one that was prepared to be next.
+    disk.erase(&crate::segment::segment_name(2));
+    let needed = crate::segment::SEGMENT_BYTES_MIN;
+    disk.set_capacity(Some(1 << 30));
+    let used = (1 << 30) - disk.free_bytes().unwrap();
+    disk.set_capacity(Some(used + needed - 1));
+    let Err(OpenError::NoSpace { free_bytes, needed_bytes }) = open(&disk) else { panic!("it opened") };
+    assert_eq!((free_bytes, needed_bytes), (needed - 1, needed));
+    // What a killed process left of a checkpoint makes the room.
+    disk.set_capacity(Some(used + needed));
+    let left = disk.create(crate::checkpoint::TEMPORARY_NAME, 0).unwrap();
+    left.write_at(&[7; 4096], 0).unwrap();
+    let (mut log, _) = open(&disk).unwrap();
+    assert_eq!(log.read(1, 1).unwrap().body().unwrap(), b"kept");
+    log.put_delete(1, 2).unwrap();
+    log.flush().unwrap();
+    assert_eq!(log.put_message(message(1, b"refused")), Err(AppendError::DiskFull));
+}
+
+#[test]
 fn below_the_free_space_to_keep_messages_are_refused_and_the_rest_goes_on() {
     let disk = SimDisk::new(1);
     disk.set_capacity(Some(100 * SEGMENT_BYTES));

@@ -2,7 +2,7 @@
 
 It lives in the memory of a process of its own, mounted through FUSE. Every write, size, name and removal is volatile
 until the file, or the directory that names it, is synced. A cut keeps any part of what is volatile: each 512-byte
-sector of each write for itself, and the first few of a directory's name changes. It can also fail, stall and be full.
+sector of each write for itself, and the first few of a directory's name changes. It can also fail, stall, be full, and not read parts of a file.
 
 Used as a program: `lossy_disk.py MOUNTPOINT SEED`; one command a line on stdin, one answer a line on stdout. Tests use
 `LossyDisk`.
@@ -75,6 +75,17 @@ class LossyDisk:
     def fail(self, kind, after=1):
         """The so-manieth operation of the kind (read, write, fsync) from now fails with EIO, once."""
         self.ask(f"fail {kind} {after}")
+
+    def refuse(self, path, offset, length=1):
+        """Reads of these bytes fail with EIO until `heal`. Nobody may have the file open: the kernel may hold them."""
+        name = pathlib.Path(path).relative_to(self.mountpoint)
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self.ask(f"refuse /{name} {offset} {length}")
+
+    def heal(self):
+        """Everything can be read again."""
+        self.ask("heal")
 
     def stall(self, stalled):
         """Holds every sync until told otherwise."""
@@ -221,6 +232,7 @@ def filesystem(fuse, chance):
             self.is_cut = False
             self.cut_in = None
             self.failing = {}
+            self.refused = []  # (path, first byte, end)
             self.is_stalled = False
             self.is_read_only = False
             self.capacity = FREE_BYTES_DEFAULT
@@ -357,6 +369,9 @@ def filesystem(fuse, chance):
         def read(self, path, size, offset, fh):
             with self.guard:
                 self.check("read")
+                for bad, first, end in self.refused:
+                    if bad == path and first < offset + size and offset < end:
+                        raise fuse.FuseOSError(errno.EIO)
                 return bytes(self.node(path, fh).content[offset : offset + size])
 
         def write(self, path, data, offset, fh):
@@ -420,6 +435,11 @@ def obey(disk, mountpoint, remount):
                 answer += " cut" if disk.is_cut else " on"
             elif command == "fail":
                 disk.failing[arguments[0]] = int(arguments[1])
+            elif command == "refuse":
+                first = int(arguments[1])
+                disk.refused.append((arguments[0], first, first + int(arguments[2])))
+            elif command == "heal":
+                disk.refused = []
             elif command == "stall":
                 disk.is_stalled = arguments[0] == "1"
                 disk.flowing.notify_all()

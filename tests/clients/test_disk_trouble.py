@@ -1,6 +1,7 @@
 """A disk that is full, stalls, fails or turns read-only under the running broker."""
 
 import concurrent.futures
+import struct
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from conftest import account_settings, receive
 
 pytestmark = pytest.mark.skipif(lossy_disk.why_not() is not None, reason=str(lossy_disk.why_not()))
 MEBIBYTE = 1 << 20
+BLOCK = 4096
 SETTINGS = '[storage]\nsegment_bytes = "4 MiB"\nfree_space_min = "8 MiB"\n[limits]\nmemory_inflight = "16 MiB"\n'
 
 
@@ -93,6 +95,80 @@ def test_a_stalled_sync_sheds_load_with_503_and_goes_on_where_it_was(broker, dis
     names = ["ApproximateNumberOfMessages"]
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
     assert int(found[names[0]]) == 1 + statuses.count(200)
+
+
+def counted(sqs, url):
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return tuple(int(found[name]) for name in names)
+
+
+def test_a_message_that_the_disk_does_not_read_is_kept_beside_all_others_and_delivered_once_it_does(broker, disk, url):
+    sqs = broker.client()
+    bodies = {f"{number} " + "u" * 80_000 for number in range(60)}
+    for body in bodies:
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+    assert broker.stop() == 0
+    record = broker.inspect("q")[25]
+    bad = record["offset"] + 40_000
+    disk.refuse(broker.data / "log" / record["segment"], bad)
+    checked = broker.run("verify", check=False)
+    assert checked.returncode == 4
+    assert f"{record['segment']} at {bad // BLOCK * BLOCK}: unreadable" in checked.stdout, checked.stdout
+    inspected = broker.run("inspect", "--json")
+    assert len(inspected.stdout.splitlines()) == 59
+    assert record["segment"] in inspected.stderr, "it says what is not shown"
+    refused = broker.run("backup", str(broker.home / "backup"), check=False)
+    assert refused.returncode == 1
+    assert record["segment"] in refused.stderr and f"at {bad // BLOCK * BLOCK}" in refused.stderr, refused.stderr
+
+    broker.start()
+    received = []
+    while len(received) < 59:
+        received += receive(sqs, url, min(10, 59 - len(received)))
+    # Nothing is left but what cannot be read: as often as it is asked for.
+    for _ in range(3):
+        assert status_of(sqs.receive_message, QueueUrl=url) == 503
+    assert counted(sqs, url) == (1, 59)
+    assert broker.http_status("/healthz") == 200
+    assert broker.metric("sealq_log_quarantined_records_total") == 0
+
+    disk.heal()
+    (last,) = sqs.receive_message(QueueUrl=url, AttributeNames=["ApproximateReceiveCount"])["Messages"]
+    assert last["MessageId"] == record["message_id"]
+    assert last["Attributes"]["ApproximateReceiveCount"] == "1"
+    assert {message["Body"] for message in [*received, last]} == bodies
+
+
+def test_a_start_over_any_file_that_the_disk_does_not_read_in_part_loses_nothing(broker, disk, url):
+    sqs = broker.client()
+    bodies = {f"{number} " + "v" * 80_000 for number in range(60)}
+    for body in bodies:
+        sqs.send_message(QueueUrl=url, MessageBody=body)
+    assert broker.stop() == 0
+    log = broker.data / "log"
+    segment = broker.inspect("q")[0]["segment"]
+    (footer,) = struct.unpack_from("<Q", (log / segment).read_bytes(), (4 << 20) - BLOCK + 40)
+    places = [(segment, 0), (segment, BLOCK), (segment, footer), (segment, (4 << 20) - BLOCK)]
+    for name, offset in [*places, ("checkpoint-*", 0), ("store", 0)]:
+        # The newest checkpoint is another one after each start.
+        name = max(path.name for path in log.glob(name))
+        disk.refuse(log / name, offset)
+        checked = broker.run("verify", check=False)
+        assert checked.returncode == 4 and f"{name} at {offset}" in checked.stdout, checked.stdout
+        broker.start()
+        assert sum(counted(sqs, url)) == 60, f"{name} at {offset}"
+        assert len(receive(sqs, url, 10, VisibilityTimeout=0)) == 10, f"{name} at {offset}"
+        assert broker.metric("sealq_log_quarantined_records_total") == 0
+        assert broker.stop() == 0
+        disk.heal()
+    broker.start()
+    received = []
+    while len(received) < 60:
+        received += receive(sqs, url, 10)
+    assert {message["Body"] for message in received} == bodies
+    assert broker.stop() == 0
+    assert broker.run("verify").returncode == 0
 
 
 @pytest.mark.parametrize("trouble", ["fsync", "write", "read-only"])

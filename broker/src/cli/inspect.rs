@@ -14,6 +14,9 @@ use crate::catalog::QueueRecord;
 use crate::clock::Clock;
 use crate::extension::Extension;
 
+/// Queues that are named when another one was asked for.
+const LISTED_QUEUES_MAX: usize = 20;
+
 /// Which records, and how.
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -44,10 +47,14 @@ pub fn run(sources: &Sources, arguments: &Arguments) -> Exit {
     };
     let scanned = scan(&config.data_dir, &mut shown);
     match scanned {
-        Ok(report) if report.damaged > 0 => {
-            say(&format!("{} damaged records are not shown: see `sealq verify`", report.damaged));
+        Ok(report) => {
+            if report.damaged > 0 {
+                say(&format!("{} damaged records are not shown: see `sealq verify`", report.damaged));
+            }
+            for (file, offset) in report.unreadable {
+                say(&format!("{file} at {offset}: the disk does not read it; what lies there is not shown"));
+            }
         }
-        Ok(_) => {}
         Err(ScanError::Stopped) if !shown.output_gone => {}
         // Whoever read the output has gone (`sealq inspect | head`).
         Err(ScanError::Stopped) => return Exit::Done,
@@ -55,6 +62,12 @@ pub fn run(sources: &Sources, arguments: &Arguments) -> Exit {
             say_error(&error);
             return Exit::Failed;
         }
+    }
+    if let Some(wanted) = &arguments.queue
+        && !shown.queues.knows(wanted)
+    {
+        say(&format!("sealq: no queue is named {wanted}; {}", shown.queues.list()));
+        return Exit::Failed;
     }
     if shown.unreadable > 0 {
         say(&format!("{} records are no messages of this version and are not shown", shown.unreadable));
@@ -135,6 +148,22 @@ impl QueueNames {
         }
     }
 
+    /// Whether there is a queue of this name or ARN.
+    fn knows(&self, wanted: &str) -> bool {
+        self.arns.values().any(|arn| names(wanted, arn))
+    }
+
+    /// Which queues there are, in words.
+    fn list(&self) -> String {
+        let mut arns: Vec<&str> = self.arns.values().map(String::as_str).collect();
+        arns.sort_unstable();
+        match arns.len() {
+            0 => "there is none".to_owned(),
+            1..=LISTED_QUEUES_MAX => format!("there are {}", arns.join(", ")),
+            count => format!("there are {count} others: `sealq inspect` shows where records lie"),
+        }
+    }
+
     /// ARN of the queue of `stream`; empty when none is known.
     pub(super) fn arn(&self, stream: u32) -> String {
         self.arns.get(&stream).cloned().unwrap_or_default()
@@ -205,6 +234,21 @@ mod tests {
         assert_eq!(count(folder.path(), None, None), 3);
         assert_eq!(count(folder.path(), Some("02020202-0202-0202-0202-020202020202".to_owned()), None), 1);
         assert_eq!(count(folder.path(), None, Some("orders".to_owned())), 0);
+    }
+
+    #[test]
+    fn a_queue_that_is_not_there_is_an_error_that_names_those_that_are() {
+        let mut queues = QueueNames::new(&Config::default());
+        assert!(!queues.knows("orders"));
+        assert_eq!(queues.list(), "there is none");
+        queues.arns.insert(1, "arn:aws:sqs:us-east-1:000000000000:orders".to_owned());
+        assert!(queues.knows("orders") && !queues.knows("order"));
+        assert_eq!(queues.list(), "there are arn:aws:sqs:us-east-1:000000000000:orders");
+        let folder = tempfile::tempdir().unwrap();
+        log_with_messages(folder.path(), &[b"one"]);
+        let sources = Sources { data_dir: Some(folder.path().to_owned()), ..Sources::default() };
+        let arguments = Arguments { queue: Some("orders".to_owned()), message: None, json: true };
+        assert_eq!(run(&sources, &arguments), Exit::Failed);
     }
 
     #[test]

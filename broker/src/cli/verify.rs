@@ -155,6 +155,7 @@ fn kind_name(kind: DamageKind) -> &'static str {
         DamageKind::Misplaced => "misplaced_segment",
         DamageKind::Size => "segment_size",
         DamageKind::Missing => "missing",
+        DamageKind::Unreadable => "unreadable",
     }
 }
 

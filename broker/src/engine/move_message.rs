@@ -98,12 +98,14 @@ impl<T: ReplyToken> Core<T> {
         let target = match route {
             RedriveRoute::Fixed(target) => *target,
             RedriveRoute::Origin(by_arn) => {
-                let record = log.read(queue.stream, facts.sequence).ok();
-                let source = record
-                    .as_ref()
-                    .and_then(|record| record.extension().ok())
-                    .and_then(|bytes| Extension::decode(bytes).ok())
-                    .and_then(|extension| extension.dead_letter_source);
+                let read = log
+                    .read(queue.stream, facts.sequence)
+                    .and_then(|record| Ok(Extension::decode(record.extension()?).ok()));
+                let extension = match read {
+                    Err(error) if error.may_pass() => return Err(RedriveStop::Batch),
+                    read => read.ok().flatten(),
+                };
+                let source = extension.and_then(|extension| extension.dead_letter_source);
                 let source = source.ok_or(RedriveStop::UnknownOrigin)?;
                 *by_arn.get(&source).ok_or(RedriveStop::DestinationGone)?
             }
@@ -139,9 +141,13 @@ impl<T: ReplyToken> Core<T> {
         change: impl FnOnce(&mut Extension, &SealedMessage<'_>) -> Moved,
     ) -> Copied {
         let (stream, sequence) = (queue.stream, facts.sequence);
-        let record = match log.read(stream, sequence) {
+        let read = log.read(stream, sequence).and_then(|record| {
+            record.body()?;
+            Ok(record)
+        });
+        let record = match read {
             Err(error) if error.may_pass() => {
-                tracing::error!(stream, sequence, %error, "message not moved for now");
+                tracing::error!(queue = %queue.rules.arn, stream, sequence, %error, "message not moved for now");
                 return Copied::Refused;
             }
             read => read.map_err(|error| error.to_string()),
@@ -183,7 +189,8 @@ impl<T: ReplyToken> Core<T> {
                 Copied::Refused
             }
             Err(error) => {
-                tracing::error!(stream, sequence, %error, "message quarantined: its record cannot be read");
+                let arn = &queue.rules.arn;
+                tracing::error!(queue = %arn, stream, sequence, %error, "message quarantined: its record cannot be read");
                 log.quarantine(stream, sequence);
                 queue.forget(sequence, facts.group_hash);
                 Copied::Damaged

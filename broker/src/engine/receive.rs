@@ -257,11 +257,12 @@ impl<T: ReplyToken> Core<T> {
         let record = match log.read(stream, sequence) {
             Ok(record) => record,
             Err(error) if error.may_pass() => {
-                tracing::error!(stream, sequence, %error, "message not delivered for now");
+                tracing::error!(queue = %queue.rules.arn, stream, sequence, %error, "message not delivered for now");
                 return Err(Served::Stays);
             }
             Err(error) => {
-                tracing::error!(stream, sequence, %error, "message quarantined: its record cannot be read");
+                let arn = &queue.rules.arn;
+                tracing::error!(queue = %arn, stream, sequence, %error, "message quarantined: its record cannot be read");
                 log.quarantine(stream, sequence);
                 queue.forget(sequence, facts.group_hash);
                 return Err(Served::Gone);

@@ -62,6 +62,10 @@ pub(super) fn of_open(failure: &OpenFailure) -> ErrorReply {
             "An encrypted message is given out over HTTPS and Signature Version 4 only.",
         ),
         OpenFailure::Busy => busy(),
+        OpenFailure::Unread(_) => ErrorReply::new(
+            ErrorCode::ServiceUnavailable,
+            "The broker's disk does not read the message. Try again later.",
+        ),
         OpenFailure::Damaged(_) | OpenFailure::Unreadable(_) => ErrorReply::internal(),
     }
 }

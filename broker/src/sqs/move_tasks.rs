@@ -171,6 +171,8 @@ impl MoveTasks {
                     return self.finish(id, MoveTaskStatus::Completed, None).await;
                 }
                 RedriveStop::Empty => tokio::time::sleep(POLL).await,
+                // Nothing can be moved at present.
+                RedriveStop::Batch if moved == 0 => tokio::time::sleep(POLL).await,
                 RedriveStop::Batch => {}
             }
             if now_ms.saturating_sub(saved_at_ms) > 1_000 {

@@ -159,8 +159,8 @@ impl SqsService {
                 self.shard.tell(Command::Quarantine { stream, sequence });
             }
             other => {
-                if let OpenFailure::Damaged(reason) = other {
-                    tracing::error!(queue = %queue.arn, sequence, reason, "message cannot be opened");
+                if let OpenFailure::Damaged(reason) | OpenFailure::Unread(reason) = other {
+                    tracing::error!(queue = %queue.arn, sequence, reason, "message cannot be opened; it stays");
                 }
                 let receipts = vec![Receipt { sequence, receive_count: delivery.receive_count }];
                 self.shard.tell(Command::Unreceive { stream, receipts });

@@ -165,9 +165,7 @@ impl World {
                 // The power went while it was opening.
                 _ if self.disk.has_crashed() => self.disk = self.disk.after_crash(),
                 // Full to the last byte: somebody has to make room.
-                Err(OpenError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
-                    self.disk.set_capacity(None);
-                }
+                Err(OpenError::NoSpace { .. }) => self.disk.set_capacity(None),
                 // An operation of the start itself failed: the start is refused, and tried again.
                 Err(OpenError::Io { source, .. }) if source.raw_os_error() == Some(EIO) => {}
                 opened => break opened.unwrap(),

@@ -9,6 +9,7 @@ use crate::aligned_buffer::AlignedBuffer;
 use crate::mapping::Mapping;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -33,6 +34,8 @@ struct State {
     crash_at: Option<u64>,
     crashed: bool,
     fail_at: Option<u64>,
+    /// What cannot be read, by file.
+    refused: Vec<(usize, Range<usize>)>,
     capacity_bytes: Option<u64>,
     random: u64,
 }
@@ -114,6 +117,7 @@ impl SimDisk {
             durable_names: state.durable_names.clone(),
             name_changes: state.name_changes.clone(),
             random: state.random,
+            refused: state.refused.clone(),
             capacity_bytes: state.capacity_bytes,
             ..State::default()
         })))
@@ -130,6 +134,19 @@ impl SimDisk {
                 }
             }
         }
+    }
+
+    /// Reads of any byte of `range` fail with an I/O error until [`Self::heal`]; of a file mapped before, they do not.
+    pub fn refuse(&self, name: &str, range: Range<usize>) {
+        let mut state = self.state();
+        if let Some(index) = state.names.get(name).copied() {
+            state.refused.push((index, range));
+        }
+    }
+
+    /// Everything can be read again.
+    pub fn heal(&self) {
+        self.state().refused.clear();
     }
 
     /// The bytes of a file as they would be read now.
@@ -202,6 +219,10 @@ impl State {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()));
         }
         Ok(())
+    }
+
+    fn refuses(&self, index: usize, range: &Range<usize>) -> bool {
+        self.refused.iter().any(|(of, bad)| *of == index && bad.start < range.end && range.start < bad.end)
     }
 
     fn crashes_now(&mut self) -> bool {
@@ -316,6 +337,9 @@ impl DiskFile for SimFile {
         state.check_alive()?;
         let content = &state.files[self.index].content;
         let at = offset as usize;
+        if state.refuses(self.index, &(at..at + buffer.len())) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let found = content.get(at..at + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(found);
         Ok(())
@@ -350,7 +374,12 @@ impl DiskFile for SimFile {
     fn map(&self) -> io::Result<Mapping> {
         let state = self.disk.state();
         state.check_alive()?;
-        Ok(Mapping::of_bytes(state.files[self.index].content.clone()))
+        let content = state.files[self.index].content.clone();
+        if state.refused.is_empty() {
+            return Ok(Mapping::of_bytes(content));
+        }
+        let (disk, index) = (self.disk.clone(), self.index);
+        Ok(Mapping::refusing(content, Box::new(move |range| disk.state().refuses(index, &range))))
     }
 
     fn ring_fd(&self) -> Option<RawFd> {

@@ -115,13 +115,22 @@ impl Log {
                 let written = self.checkpoints.writing.take();
                 match (result, written) {
                     (Ok(()), Some(place)) => {
-                        self.checkpoints.durable = place;
-                        self.checkpoints.last_error = None;
+                        if self.checkpoints.note_success(place) {
+                            tracing::info!(number, "checkpoints are written again");
+                            self.meters.checkpoint_failing.set(0.0);
+                        }
                         self.maintenance_due = true;
                     }
                     (Err(error), _) => {
-                        tracing::warn!(%error, number, "a checkpoint could not be written");
-                        self.checkpoints.last_error = Some(error);
+                        let reason = error.to_string();
+                        if self.checkpoints.note_failure(Instant::now(), error) {
+                            tracing::warn!(
+                                reason,
+                                number,
+                                "a checkpoint could not be written; it is tried again"
+                            );
+                            self.meters.checkpoint_failing.set(1.0);
+                        }
                     }
                     (Ok(()), None) => {}
                 }

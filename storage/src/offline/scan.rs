@@ -57,7 +57,7 @@ pub trait Visitor {
 }
 
 /// What a scan went over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanReport {
     /// Live messages shown.
     pub messages: u64,
@@ -65,6 +65,8 @@ pub struct ScanReport {
     pub catalog_entries: u64,
     /// Places where a frame is damaged: what it held is not shown.
     pub damaged: u64,
+    /// File in the log directory, and offset, of each stretch that the disk does not read: what lies there is not shown.
+    pub unreadable: Vec<(String, u64)>,
     /// Messages that were alive when the scan began and were not found again: damaged, or deleted meanwhile.
     pub missed: u64,
 }
@@ -103,13 +105,15 @@ pub fn scan_on(disk: &dyn Disk, visitor: &mut dyn Visitor) -> Result<ScanReport,
     }
     let store_id = identify(disk, &names)?.ok_or(ScanError::Unidentified)?;
     let mut state = State::default();
+    let mut unreadable = Vec::new();
     for name in &names {
-        walk(disk, name, store_id, |frame, _, payload| {
+        let offsets = walk(disk, name, store_id, |frame, _, payload| {
             state.apply(frame, payload);
             true
         })?;
+        unreadable.extend(offsets.into_iter().map(|offset| (name.clone(), offset)));
     }
-    let mut report = ScanReport { damaged: state.damaged, ..ScanReport::default() };
+    let mut report = ScanReport { damaged: state.damaged, unreadable, ..ScanReport::default() };
     for (key, value) in &state.catalog {
         report.catalog_entries += 1;
         if !visitor.catalog_entry(key, value) {
@@ -186,14 +190,15 @@ fn identify(disk: &dyn Disk, names: &[String]) -> io::Result<Option<[u8; 16]>> {
     Ok(None)
 }
 
-/// Walks a segment's frames until `each` says `false`. A segment that has gone meanwhile has none.
+/// Walks a segment's frames until `each` says `false`. A segment that has gone meanwhile has none. Where in the file
+/// something begins that the disk does not read.
 fn walk(
     disk: &dyn Disk,
     name: &str,
     store_id: [u8; 16],
     mut each: impl FnMut(&Frame, (u64, u64), &[u8]) -> bool,
-) -> io::Result<()> {
-    let Some(segment) = SegmentBytes::read(disk, name)? else { return Ok(()) };
+) -> io::Result<Vec<u64>> {
+    let Some(segment) = SegmentBytes::read(disk, name)? else { return Ok(Vec::new()) };
     let seed = FrameSeed::new(store_id, segment.id);
     let end = match Footer::find(&segment.bytes, seed) {
         FooterFound::Valid(footer) => Some(footer.frames_end),
@@ -201,12 +206,12 @@ fn walk(
     };
     for found in FrameWalk::new(&segment.bytes, seed, FRAMES_START, 0, end) {
         if let Found::Frame { offset, frame, payload } = found
-            && !each(&frame, (segment.id, offset), &segment.bytes[payload])
+            && !each(&frame, (segment.id, offset), &segment.bytes.bytes()[payload])
         {
             break;
         }
     }
-    Ok(())
+    Ok(segment.unreadable)
 }
 
 impl State {

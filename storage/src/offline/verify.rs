@@ -7,6 +7,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::footer::{Footer, FooterFound};
 use crate::frame::{BLOCK_BYTES, FLAG_QUARANTINED, FRAME_HEADER_BYTES, Frame, FrameSeed, Kind};
 use crate::log::LOG_DIRECTORY;
+use crate::mapping::Mapping;
 use crate::recovery::misplaced::{self, Misplaced};
 use crate::recovery::{has_frames, store};
 use crate::segment::{
@@ -52,6 +53,8 @@ pub enum DamageKind {
     Size,
     /// A segment file that is not there, or messages that were in one.
     Missing,
+    /// From here on the disk does not read: what lies there is reported as damaged as well.
+    Unreadable,
 }
 
 /// One place that is not as it was written.
@@ -267,6 +270,9 @@ fn verify_segment(
     report: &mut VerifyReport,
 ) -> io::Result<()> {
     let seed = FrameSeed::new(store_id, segment.id);
+    for offset in &segment.unreadable {
+        report.note(segment.name.clone(), *offset, DamageKind::Unreadable);
+    }
     match segment.header {
         HeaderFound::Valid { header, .. } if header.store_id != store_id => {
             report.note(segment.name, 0, DamageKind::Foreign);
@@ -276,7 +282,7 @@ fn verify_segment(
             if damaged_copies > 0 {
                 report.note(segment.name.clone(), 0, DamageKind::SegmentHeader);
             }
-            let size = segment.bytes.len() as u64;
+            let size = segment.bytes.bytes().len() as u64;
             if size != header.segment_bytes {
                 report.note(segment.name.clone(), size.min(header.segment_bytes), DamageKind::Size);
             }
@@ -294,7 +300,7 @@ fn verify_segment(
         HeaderFound::Valid { .. } | HeaderFound::Unreadable => return Ok(()),
     }
     report.segments += 1;
-    report.bytes += segment.bytes.len() as u64;
+    report.bytes += segment.bytes.bytes().len() as u64;
     let footer = verify_footer(&segment, seed, report);
     let torn = verify_frames(&segment, seed, footer.as_ref(), is_last, accounts, report);
     if let Some(offset) = torn
@@ -308,7 +314,7 @@ fn verify_segment(
 
 /// Checks the footer, if there is one, and gives it.
 fn verify_footer(segment: &SegmentBytes, seed: FrameSeed, report: &mut VerifyReport) -> Option<Footer> {
-    let trailer_at = segment.bytes.len().saturating_sub(BLOCK_BYTES);
+    let trailer_at = segment.bytes.bytes().len().saturating_sub(BLOCK_BYTES);
     match Footer::find(&segment.bytes, seed) {
         FooterFound::Valid(footer) => {
             for (at, stream) in footer.directory(&segment.bytes).iter().enumerate() {
@@ -344,11 +350,12 @@ fn verify_frames(
     accounts: &mut Accounts,
     report: &mut VerifyReport,
 ) -> Option<u64> {
-    let bytes = &segment.bytes[..];
-    let whole = footer.map(|footer| WholeRecords::of(footer, bytes));
+    let bytes = segment.bytes.bytes();
+    let whole = footer.map(|footer| WholeRecords::of(footer, &segment.bytes));
     let mut found_damage = Vec::new();
     let sealed_end = footer.map(|footer| footer.frames_end);
-    let mut frames = FrameWalk::new(bytes, seed, FRAMES_START, 0, sealed_end);
+    let mut frames = FrameWalk::new(&segment.bytes, seed, FRAMES_START, 0, sealed_end)
+        .ending_with(footer.map_or(0, |footer| footer.last_lsn));
     for found in frames.by_ref() {
         match found {
             Found::Damage { offset, lost } => {
@@ -399,10 +406,10 @@ struct WholeRecords {
 }
 
 impl WholeRecords {
-    fn of(footer: &Footer, bytes: &[u8]) -> Self {
+    fn of(footer: &Footer, file: &Mapping) -> Self {
         let mut by_offset = BTreeMap::new();
-        for (at, stream) in footer.directory(bytes).iter().enumerate() {
-            for entry in footer.section(bytes, at).unwrap_or(&[]) {
+        for (at, stream) in footer.directory(file).iter().enumerate() {
+            for entry in footer.section(file, at).unwrap_or(&[]) {
                 if entry.flags & FLAG_QUARANTINED == 0 {
                     by_offset.insert(entry.offset.get().into(), (stream.stream.get(), entry.sequence.get()));
                 }

@@ -1,12 +1,14 @@
 //! Applying frames to memory, in the order in which they were written.
 
-use super::{Recovered, RecoveryReport, last_group_start, walk};
+use super::{Recovered, RecoveryReport, is_any_frame, last_group_start, walk};
 use crate::checkpoint::Checkpoint;
+use crate::error::OpenError;
 use crate::footer::{Entry, SegmentIndex, StreamEntries, Tombstone};
-use crate::frame::{FLAG_COPY, FLAG_QUARANTINED, Frame, Kind, decode_prelude};
+use crate::frame::{BLOCK_BYTES, FLAG_COPY, FLAG_QUARANTINED, Frame, Kind, PRELUDE_BYTES, decode_prelude};
 use crate::log::{CatalogPlace, Checkpoints};
+use crate::mapping::Mapping;
 use crate::record::{LeaseState, is_leased};
-use crate::segment::{FRAMES_START, Found, Segment, SegmentState, payload_is_intact};
+use crate::segment::{FRAMES_START, Found, Segment, SegmentState, Unreadable, payload_is_intact};
 use crate::stream_index::{Run, Stream, sort_entries};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -80,7 +82,7 @@ impl Replay {
         }
     }
 
-    pub(super) fn run(&mut self, report: &mut RecoveryReport) {
+    pub(super) fn run(&mut self, report: &mut RecoveryReport) -> Result<(), OpenError> {
         let ids: Vec<u64> = self.segments.keys().copied().collect();
         let newest = self.newest_written(&ids);
         let mut before = None;
@@ -88,9 +90,10 @@ impl Replay {
             self.note_missing(before, id, report);
             let next = ids.get(at + 1).and_then(|next| self.segments.get(next));
             let ends_in_open = newest == Some(id) || next.is_some_and(|next| next.after_open);
-            self.run_segment(id, newest == Some(id), ends_in_open, report);
+            self.run_segment(id, newest == Some(id), ends_in_open, report)?;
             before = self.segments.get(&id).map(|segment| (id, segment.last_lsn));
         }
+        Ok(())
     }
 
     /// LSNs have no holes, so what is missing in front of segment `id` can be counted: the end of the one `before`
@@ -125,23 +128,27 @@ impl Replay {
     fn newest_written(&self, ids: &[u64]) -> Option<u64> {
         ids.iter().rev().copied().find(|id| {
             let segment = &self.segments[id];
-            segment.mapping.as_ref().is_some_and(|m| {
-                walk(segment, m.bytes(), FRAMES_START, 0).any(|found| matches!(found, Found::Frame { .. }))
-            })
+            segment.mapping.as_ref().is_some_and(|m| is_any_frame(&mut walk(segment, m, FRAMES_START, 0)))
         })
     }
 
     /// `is_newest`: nothing was written after it. `may_be_torn`: a crash may have cut its last group short.
-    fn run_segment(&mut self, id: u64, is_newest: bool, may_be_torn: bool, report: &mut RecoveryReport) {
-        let Some(mut segment) = self.segments.remove(&id) else { return };
-        let Some(mapping) = segment.mapping.clone() else { return };
+    fn run_segment(
+        &mut self,
+        id: u64,
+        is_newest: bool,
+        may_be_torn: bool,
+        report: &mut RecoveryReport,
+    ) -> Result<(), OpenError> {
+        let Some(mut segment) = self.segments.remove(&id) else { return Ok(()) };
+        let Some(mapping) = segment.mapping.clone() else { return Ok(()) };
         let indexed = matches!(segment.index, SegmentIndex::Footer(_));
         let from = if indexed {
             if id < self.checkpoint_segment {
                 // Sealed and in the checkpoint: nothing to read.
                 self.last_lsn = self.last_lsn.max(segment.last_lsn);
                 self.segments.insert(id, segment);
-                return;
+                return Ok(());
             }
             if id == self.checkpoint_segment { self.checkpoint_offset } else { FRAMES_START }
         } else {
@@ -149,10 +156,10 @@ impl Replay {
         };
         let walk_lsn =
             if from == FRAMES_START { segment.base_lsn.saturating_sub(1) } else { self.checkpoint_lsn };
-        let last_group = may_be_torn.then(|| last_group_start(&segment, mapping.bytes(), from, walk_lsn));
+        let last_group = may_be_torn.then(|| last_group_start(&segment, &mapping, from, walk_lsn));
         let mut collected = Collected::default();
         let mut has_damage = false;
-        let mut frames = walk(&segment, mapping.bytes(), from, walk_lsn);
+        let mut frames = walk(&segment, &mapping, from, walk_lsn);
         while let Some(found) = frames.next() {
             match found {
                 Found::Damage { offset, lost, .. } => {
@@ -174,7 +181,6 @@ impl Replay {
                     tracing::error!(segment = id, offset, lost, "frames are damaged");
                 }
                 Found::Frame { offset, frame, payload } => {
-                    let payload = &mapping.bytes()[payload];
                     if !indexed {
                         segment.frames_end = offset + frame.span_bytes() as u64;
                         segment.last_lsn = frame.lsn;
@@ -182,6 +188,7 @@ impl Replay {
                     self.last_lsn = self.last_lsn.max(frame.lsn);
                     let in_last_group =
                         last_group.is_some_and(|group| offset >= group) || was_torn(&segment, offset);
+                    let payload = read_payload(&mapping, &frame, payload, in_last_group);
                     if in_last_group && !payload_is_intact(&frame, payload) {
                         if frame.lsn <= self.checkpoint_lsn {
                             // It was durable: the reader will find it damaged and say so.
@@ -218,7 +225,7 @@ impl Replay {
                 self.kill(tombstone.stream.get(), tombstone.sequence.get());
             }
         }
-        let tail_start = frames.group_start();
+        let (tail_start, unreadable) = (frames.group_start(), frames.unreadable());
         if frames.ended_torn() {
             tracing::warn!(segment = id, offset = frames.end(), "the last group was cut short");
         }
@@ -234,6 +241,7 @@ impl Replay {
             segment.mapping = Some(Arc::clone(&mapping));
         }
         self.segments.insert(id, segment);
+        report.note_unreadable(id, unreadable)
     }
 
     fn apply(&mut self, id: u64, frame: &Frame, payload: &[u8], report: &mut RecoveryReport) {
@@ -324,13 +332,18 @@ impl Replay {
         let Some((id, place)) = &self.tail else { return Ok(()) };
         let Some(segment) = self.segments.get(id) else { return Ok(()) };
         let (Some(file), Some(mapping)) = (&segment.file, &segment.mapping) else { return Ok(()) };
-        let bytes = mapping.bytes().get(place.start as usize..place.end as usize).unwrap_or(&[]);
-        file.write_at(bytes, place.start)?;
+        let (start, end) = (place.start as usize, place.end as usize);
+        let mut bytes = Vec::with_capacity(end - start);
+        for at in (start..end).step_by(BLOCK_BYTES) {
+            let block = at..end.min(at + BLOCK_BYTES);
+            // What the disk does not read was not relied upon; written anew it may be read again.
+            bytes.extend_from_slice(mapping.read(block.clone()).unwrap_or(&[0; BLOCK_BYTES][..block.len()]));
+        }
+        file.write_at(&bytes, place.start)?;
         file.sync()
     }
 
     pub(super) fn finish(mut self, store_id: [u8; 16], report: &mut RecoveryReport) -> Recovered {
-        self.register_runs();
         if self.lost > 0 {
             // A lost frame may have given out a sequence of any stream: none of them is given out again.
             self.sequence_floor += self.lost;
@@ -365,10 +378,11 @@ impl Replay {
         }
     }
 
-    fn register_runs(&mut self) {
+    /// Tells the streams where their messages lie.
+    pub(super) fn register_runs(&mut self, report: &mut RecoveryReport) -> Result<(), OpenError> {
         for (id, segment) in &mut self.segments {
             if !register_footer(*id, segment, &mut self.streams) {
-                rebuild_index(segment);
+                report.note_unreadable(*id, rebuild_index(segment))?;
                 for stream in self.streams.values_mut() {
                     stream.drop_runs(*id);
                 }
@@ -381,6 +395,7 @@ impl Replay {
                 }
             }
         }
+        Ok(())
     }
 
     /// Live messages that no segment holds any more are lost; how many.
@@ -488,7 +503,7 @@ fn register_footer(id: u64, segment: &Segment, streams: &mut HashMap<u32, Stream
     let (SegmentIndex::Footer(footer), Some(mapping)) = (&segment.index, &segment.mapping) else {
         return true;
     };
-    for (at, found) in footer.directory(mapping.bytes()).iter().enumerate() {
+    for (at, found) in footer.directory(mapping).iter().enumerate() {
         let Some(stream) = streams.get_mut(&found.stream.get()) else { continue };
         let (first, last, count) = (found.first.get(), found.last.get(), u64::from(found.count.get()));
         if count == 0 {
@@ -498,7 +513,7 @@ fn register_footer(id: u64, segment: &Segment, streams: &mut HashMap<u32, Stream
         if dense && stream.add_dense_run(id, first, last) {
             continue;
         }
-        match footer.section(mapping.bytes(), at) {
+        match footer.section(mapping, at) {
             Some(entries) => stream.add_runs(id, entries),
             None => return false,
         }
@@ -507,16 +522,16 @@ fn register_footer(id: u64, segment: &Segment, streams: &mut HashMap<u32, Stream
 }
 
 /// Replaces a damaged footer by an index in memory, from the frames.
-fn rebuild_index(segment: &mut Segment) {
-    let Some(mapping) = segment.mapping.clone() else { return };
+fn rebuild_index(segment: &mut Segment) -> Unreadable {
+    let Some(mapping) = segment.mapping.clone() else { return Unreadable::default() };
     tracing::error!(segment = segment.id, "the footer is damaged; its index is rebuilt from the frames");
     let mut collected = Collected::default();
-    let frames = walk(segment, mapping.bytes(), FRAMES_START, segment.base_lsn.saturating_sub(1));
+    let mut frames = walk(segment, &mapping, FRAMES_START, segment.base_lsn.saturating_sub(1));
     segment.message_count = 0;
     segment.message_bytes = 0;
-    for found in frames {
+    for found in frames.by_ref() {
         if let Found::Frame { offset, frame, payload } = found {
-            collected.note(segment, &frame, offset, &mapping.bytes()[payload]);
+            collected.note(segment, &frame, offset, read_payload(&mapping, &frame, payload, false));
         }
     }
     for stream in collected.streams.values_mut() {
@@ -524,6 +539,22 @@ fn rebuild_index(segment: &mut Segment) {
     }
     segment.tombstones = collected.tombstones;
     segment.index = SegmentIndex::Memory(collected.streams);
+    frames.unreadable()
+}
+
+/// A frame's payload, from the disk as far as recovery looks at it: at bodies only where they may be torn. Empty when
+/// the disk does not read it.
+fn read_payload<'a>(mapping: &'a Mapping, frame: &Frame, place: Range<usize>, may_be_torn: bool) -> &'a [u8] {
+    let needed_bytes = match frame.kind {
+        Kind::CatalogPut | Kind::CatalogDelete => place.len(),
+        _ if may_be_torn => place.len(),
+        _ if frame.is_moved() => place.len().min(PRELUDE_BYTES),
+        _ => 0,
+    };
+    match mapping.read(place.start..place.start + needed_bytes) {
+        Ok(_) => mapping.bytes().get(place).unwrap_or(&[]),
+        Err(_) => &[],
+    }
 }
 
 impl Collected {
@@ -552,5 +583,47 @@ impl Collected {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aligned_buffer::AlignedBuffer;
+    use crate::disk::{Disk, SimDisk};
+    use crate::frame::{FRAME_HEADER_BYTES, FrameSeed};
+    use crate::group::Group;
+    use crate::segment::segment_name;
+
+    const STORE_ID: [u8; 16] = [3; 16];
+
+    #[test]
+    fn the_sequence_of_a_torn_message_is_proven_and_never_given_out_again() {
+        let mut group = Group::new(1, FrameSeed::new(STORE_ID, 1), FRAMES_START, AlignedBuffer::default());
+        let message = |lsn, stream, sequence| Frame { lsn, stream, sequence, ..Frame::bare(Kind::Message) };
+        // Whatever proved the sequences before it is in no file any more.
+        let torn_at = group.push(&mut message(1, 7, 1_000), &[b"torn"]);
+        group.push(&mut message(2, 8, 5), &[b"whole"]);
+        group.close(3);
+        let disk = SimDisk::new(1);
+        let file = disk.create(&segment_name(1), 64 << 10).unwrap();
+        file.write_at(group.buffer.as_slice(), FRAMES_START).unwrap();
+        disk.flip(&segment_name(1), torn_at as usize + FRAME_HEADER_BYTES, 1);
+        let mapping = file.map().unwrap();
+        let segment = super::super::segment_of(1, file, STORE_ID, 1, mapping);
+
+        let mut report = RecoveryReport::default();
+        let mut replay = Replay::starting_from(None, BTreeMap::from([(1, segment)]));
+        replay.run(&mut report).unwrap();
+        replay.register_runs(&mut report).unwrap();
+        let recovered = replay.finish(STORE_ID, &mut report);
+
+        assert_eq!((report.torn_records, report.quarantined_records), (1, 0));
+        assert_eq!(recovered.torn, [(7, 1_000)]);
+        let torn = &recovered.streams[&7];
+        assert!(torn.liveness.next() > 1_000 && torn.liveness.live() == 0);
+        // The segment stays until something else proves it.
+        assert_eq!(torn.evidence_segment, 1);
+        assert!(recovered.streams[&8].liveness.is_live(5));
     }
 }

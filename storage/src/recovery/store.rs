@@ -1,6 +1,7 @@
 //! The file that names the store: written before anything else, so that a first write torn by a crash is not taken for
 //! somebody else's log.
 
+use super::is_refused;
 use crate::disk::Disk;
 use std::io;
 
@@ -26,7 +27,7 @@ pub(crate) fn read_copies(disk: &dyn Disk) -> io::Result<Vec<Option<[u8; 16]>>> 
     let mut bytes = [0; COPY_BYTES * COPIES];
     match file.read_at(&mut bytes, 0) {
         Ok(()) => Ok(bytes.chunks_exact(COPY_BYTES).map(decode).collect()),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(vec![None]),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof || is_refused(&error) => Ok(vec![None]),
         Err(error) => Err(error),
     }
 }

@@ -91,7 +91,8 @@ pub(super) fn copy(source: &Path, target: &Path) -> io::Result<(u64, String)> {
 fn pass(mut source: File, target: &mut dyn Write) -> io::Result<(u64, String)> {
     let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; COPY_BYTES]);
     loop {
-        let read = source.read(&mut buffer)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("reading at {bytes}: {error}"));
+        let read = source.read(&mut buffer).map_err(named)?;
         if read == 0 {
             return Ok((bytes, hex::encode(hash.finalize())));
         }
