@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import wire
-from conftest import USERS, arn_of, attributes, name_of, receive, receive_none, refused
+from conftest import ALL_SYSTEM_ATTRIBUTES, USERS, arn_of, attributes, name_of, receive, receive_none, refused
 from stored_record import field, open_record, records
 
 # Modes and backlog
@@ -217,6 +217,53 @@ def test_sse_52_a_consumer_gets_what_its_keys_open(sqs, user, kms, queue):
     reply = user("sqs-only").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     assert [message["Body"] for message in reply["Messages"]] == ["mine"]
     assert [message["Body"] for message in receive(sqs, url)] == ["other"]
+
+
+def test_sse_52_on_a_fifo_queue_what_cannot_be_opened_holds_back_its_group_and_no_other(sqs, user, kms, queue):
+    mine, other = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    kms.create_grant(KeyId=mine, GranteePrincipal="arn:aws:iam::000000000000:user/sqs-only", Operations=["Decrypt"])
+    url = queue(KmsMasterKeyId=mine, FifoQueue="true", ContentBasedDeduplication="true")
+    for key, body, group in ((mine, "a1", "a"), (other, "a2", "a"), (mine, "a3", "a"), (other, "b1", "b"), (mine, "b2", "b"), (mine, "c1", "c")):
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": key})
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId=group)
+    half = user("sqs-only")
+    bodies = lambda reply: [message["Body"] for message in reply["Messages"]]
+    assert bodies(half.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)) == ["a1", "c1"]
+    reply = half.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    assert bodies(reply) == ["a1", "c1"]
+    for message in reply["Messages"]:
+        half.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    refused("KMS.AccessDeniedException", half.receive_message, QueueUrl=url, MaxNumberOfMessages=10, status=400)
+    rest = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, **ALL_SYSTEM_ATTRIBUTES)["Messages"]
+    found = [(message["Body"], message["Attributes"]["ApproximateReceiveCount"]) for message in rest]
+    assert sorted(found) == [("a2", "1"), ("a3", "1"), ("b1", "1"), ("b2", "1")]
+    assert [body for body, _ in found if body[0] == "a"] == ["a2", "a3"]
+
+
+def test_sse_143_a_refused_receive_asks_once_for_each_key_and_context(broker, sqs, user, kms, key, queue):
+    one, two = key["KeyId"], kms.create_key()["KeyMetadata"]["KeyId"]
+    url = queue(KmsMasterKeyId=one)
+    entries = [{"Id": str(number), "MessageBody": "x"} for number in range(10)]
+    for under in (one, two, one):
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": under})
+        sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    before = broker.kms_calls(name_of(url), "Decrypt")
+    refused("KMS.AccessDeniedException", user("sqs-only").receive_message, QueueUrl=url, MaxNumberOfMessages=10, status=400)
+    assert broker.kms_calls(name_of(url), "Decrypt") == before + 2
+    assert len(receive(sqs, url, 30)) == 30
+
+
+def test_sse_149_a_refused_receive_with_a_timeout_of_zero_counts_nothing_and_moves_nothing(sqs, user, key, queue):
+    dead = queue()
+    target = attributes(sqs, dead, "QueueArn")["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": target, "maxReceiveCount": 2})
+    url = queue(KmsMasterKeyId=key["KeyId"], RedrivePolicy=redrive)
+    sqs.send_message(QueueUrl=url, MessageBody="stays")
+    for _ in range(4):
+        refused("KMS.AccessDeniedException", user("sqs-only").receive_message, QueueUrl=url, VisibilityTimeout=0, status=400)
+    (message,) = receive(sqs, url, **ALL_SYSTEM_ATTRIBUTES)
+    assert (message["Body"], message["Attributes"]["ApproximateReceiveCount"]) == ("stays", "1")
+    assert attributes(sqs, dead, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "0"}
 
 
 def test_sse_53_attribute_changes_rewrite_nothing(broker, sqs, key, queue):

@@ -219,6 +219,8 @@ pub struct Delivery {
     pub first_received_at_ms: u64,
     /// Enqueue time in this queue, milliseconds.
     pub sent_at_ms: u64,
+    /// Hash of the message group; 0 without one.
+    pub group_hash: u64,
 }
 
 /// What was stored, or what it was a duplicate of.

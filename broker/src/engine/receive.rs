@@ -60,9 +60,11 @@ impl<T: ReplyToken> Engine<T> {
     pub(super) fn unreceive(&mut self, now_ms: u64, stream: u32, receipts: &[Receipt], log: &mut Log) {
         let Some(queue) = self.queues.get_mut(&stream) else { return };
         for receipt in receipts {
-            let Some(hold) = queue.in_flight.get(&receipt.sequence).copied() else { continue };
             let Some(facts) = log.facts(stream, receipt.sequence) else { continue };
-            if hold.receive_count != receipt.receive_count {
+            // With a timeout of 0 it was visible all the time, and has only been counted.
+            let hold = queue.in_flight.get(&receipt.sequence);
+            let was_held = hold.is_some();
+            if hold.map_or(facts.receive_count, |hold| hold.receive_count) != receipt.receive_count {
                 continue;
             }
             let receive_count = receipt.receive_count - 1;
@@ -75,7 +77,7 @@ impl<T: ReplyToken> Engine<T> {
                 first_received_at_ms,
             };
             // A poisoned log loses the undo with everything else that is not durable.
-            if self.core.note(log.put_lease(lease)).is_ok() {
+            if self.core.note(log.put_lease(lease)).is_ok() && was_held {
                 queue.release(receipt.sequence);
                 queue.visible += 1;
                 queue.offer(receipt.sequence, facts.group_hash);
@@ -287,7 +289,14 @@ impl<T: ReplyToken> Core<T> {
             queue.hold(sequence, hold);
             self.timers.set(visible_at_ms, Alarm::Visible { stream, sequence });
         }
-        Ok(Delivery { record, sequence, receive_count, first_received_at_ms, sent_at_ms: facts.sent_at_ms })
+        Ok(Delivery {
+            record,
+            sequence,
+            receive_count,
+            first_received_at_ms,
+            sent_at_ms: facts.sent_at_ms,
+            group_hash: facts.group_hash,
+        })
     }
 
     /// Keeps an attempt for a retry after a restart. What cannot be stored is known until then.
@@ -340,6 +349,7 @@ impl<T: ReplyToken> Core<T> {
                 receive_count: receipt.receive_count,
                 first_received_at_ms: facts.first_received_at_ms,
                 sent_at_ms: facts.sent_at_ms,
+                group_hash: facts.group_hash,
             });
         }
         self.store_attempt(queue, id, log);

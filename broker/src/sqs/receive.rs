@@ -8,7 +8,7 @@ use sealq_api::sqs::receive::CheckedReceive;
 use sealq_api::sqs::request::ReceiveMessage;
 use sealq_api::sqs::response::ReceivedMessage;
 use sealq_api::sqs::{Action, Response};
-use sealq_crypto::SealedMessage;
+use sealq_crypto::{KeyServiceError, SealedMessage};
 
 use super::errors::{of_open, of_unavailable};
 use super::message_codec::system_attributes;
@@ -43,6 +43,56 @@ impl Drop for Undo {
     }
 }
 
+/// What one receive could not open.
+#[derive(Default)]
+struct Unopened {
+    sequences: Vec<u64>,
+    /// Groups of a FIFO queue in which a message stays: nothing behind it is handed out.
+    groups: Vec<u64>,
+    /// (key ARN, context ARN) that the key service has refused: it is asked once, not for each message.
+    refused: Vec<(String, String)>,
+    first_failure: Option<OpenFailure>,
+}
+
+impl Unopened {
+    /// Whether a message before this one in its group stays.
+    fn holds_back(&self, queue: &Queue, delivery: &Delivery) -> bool {
+        queue.record.settings.fifo && self.groups.contains(&delivery.group_hash)
+    }
+
+    /// Whether the key service has refused the delivery's key and context already.
+    fn is_refused(&self, delivery: &Delivery) -> bool {
+        !self.refused.is_empty() && sealed_under(delivery).is_some_and(|under| self.refused.contains(&under))
+    }
+
+    /// The message is there and is not delivered.
+    fn stays(&mut self, queue: &Queue, delivery: &Delivery) {
+        self.sequences.push(delivery.sequence);
+        if queue.record.settings.fifo {
+            self.groups.push(delivery.group_hash);
+        }
+    }
+
+    fn note(&mut self, queue: &Queue, delivery: &Delivery, failure: OpenFailure) {
+        match &failure {
+            OpenFailure::Unreadable(_) => self.sequences.push(delivery.sequence),
+            _ => self.stays(queue, delivery),
+        }
+        if let OpenFailure::Key(KeyServiceError::Refused { kind, .. }) = &failure
+            && kind.revokes()
+        {
+            self.refused.extend(sealed_under(delivery));
+        }
+        self.first_failure.get_or_insert(failure);
+    }
+}
+
+/// The key ARN and the context of a sealed message.
+fn sealed_under(delivery: &Delivery) -> Option<(String, String)> {
+    let message = SealedMessage::parse(delivery.record.body().ok()?).ok()?;
+    Some((message.key_arn().to_owned(), message.context_arn().to_owned()))
+}
+
 impl SqsService {
     pub(super) async fn receive_message(
         &self,
@@ -59,23 +109,31 @@ impl SqsService {
             waiting: false,
         };
         let mut opened: Vec<(Delivery, OpenedMessage)> = Vec::new();
-        let mut unopened: Vec<u64> = Vec::new();
-        let mut first_failure = None;
+        let mut unopened = Unopened::default();
         loop {
             // With a timeout of 0 what was opened is deliverable again, and must not come twice in one reply.
             let had = opened.iter().map(|(delivery, _)| delivery.sequence);
-            let skip: Vec<u64> = unopened.iter().copied().chain(had).collect();
+            let skip: Vec<u64> = unopened.sequences.iter().copied().chain(had).collect();
             let deliveries = self.lease(&queue, &checked, &mut undo, opened.len(), skip).await?;
             let enough = opened.len() + deliveries.len() >= checked.max_messages;
             let (mut failed, none) = (false, deliveries.is_empty());
             for delivery in deliveries {
+                if unopened.holds_back(&queue, &delivery) {
+                    self.put_back(&queue, &delivery, &mut undo);
+                    continue;
+                }
+                if unopened.is_refused(&delivery) {
+                    failed = true;
+                    unopened.stays(&queue, &delivery);
+                    self.put_back(&queue, &delivery, &mut undo);
+                    continue;
+                }
                 match self.open(&queue, &delivery, context).await {
                     Ok(message) => opened.push((delivery, message)),
                     Err(failure) => {
                         failed = true;
-                        unopened.push(delivery.sequence);
                         self.give_back(&queue, &delivery, &failure, &mut undo);
-                        first_failure.get_or_insert(failure);
+                        unopened.note(&queue, &delivery, failure);
                     }
                 }
             }
@@ -83,12 +141,12 @@ impl SqsService {
             if none
                 || !failed
                 || (enough && opened.len() >= checked.max_messages)
-                || unopened.len() >= UNOPENED_MAX
+                || unopened.sequences.len() >= UNOPENED_MAX
             {
                 break;
             }
         }
-        match first_failure {
+        match unopened.first_failure {
             Some(failure) if opened.is_empty() && !matches!(failure, OpenFailure::Unreadable(_)) => {
                 Err(of_open(&failure))
             }
@@ -152,9 +210,9 @@ impl SqsService {
     /// A delivery that is not handed over: it was never received, or it can never be.
     fn give_back(&self, queue: &Queue, delivery: &Delivery, failure: &OpenFailure, undo: &mut Undo) {
         let (stream, sequence) = (queue.record.stream, delivery.sequence);
-        undo.receipts.retain(|receipt| receipt.sequence != sequence);
         match failure {
             OpenFailure::Unreadable(reason) => {
+                undo.receipts.retain(|receipt| receipt.sequence != sequence);
                 tracing::error!(queue = %queue.arn, sequence, reason, "message quarantined: its record is damaged");
                 self.shard.tell(Command::Quarantine { stream, sequence });
             }
@@ -162,10 +220,17 @@ impl SqsService {
                 if let OpenFailure::Damaged(reason) | OpenFailure::Unread(reason) = other {
                     tracing::error!(queue = %queue.arn, sequence, reason, "message cannot be opened; it stays");
                 }
-                let receipts = vec![Receipt { sequence, receive_count: delivery.receive_count }];
-                self.shard.tell(Command::Unreceive { stream, receipts });
+                self.put_back(queue, delivery, undo);
             }
         }
+    }
+
+    /// A delivery that never was.
+    fn put_back(&self, queue: &Queue, delivery: &Delivery, undo: &mut Undo) {
+        let (stream, sequence) = (queue.record.stream, delivery.sequence);
+        undo.receipts.retain(|receipt| receipt.sequence != sequence);
+        let receipts = vec![Receipt { sequence, receive_count: delivery.receive_count }];
+        self.shard.tell(Command::Unreceive { stream, receipts });
     }
 
     fn reply(
