@@ -320,7 +320,7 @@ impl Principals {
             Self::Implied => Some(Named::Itself),
             Self::Listed(list) => list.iter().filter_map(|pattern| pattern.name(principal)).max(),
             Self::AllBut(list) => {
-                let excepted = list.iter().any(|pattern| pattern.name(principal).is_some());
+                let excepted = list.iter().any(|pattern| pattern.excepts(principal));
                 (!excepted).then_some(Named::Everyone)
             }
         }
@@ -353,6 +353,17 @@ impl PrincipalPattern {
                 (principal.is_service && service == principal.arn).then_some(Named::Itself)
             }
             Self::Never => None,
+        }
+    }
+}
+
+impl PrincipalPattern {
+    /// Whether a NotPrincipal list with this entry leaves the caller out. An account there is its root, and not
+    /// everybody in it: the vendor's own examples name user and account to except the user.
+    fn excepts(&self, principal: &Principal<'_>) -> bool {
+        match self.name(principal) {
+            Some(Named::Account) => principal.arn.ends_with(":root"),
+            named => named.is_some(),
         }
     }
 }

@@ -197,6 +197,17 @@ def test_auth_13_a_deny_in_any_policy_is_final(broker, sqs, user, queue):
     sqs.send_message(QueueUrl=url, MessageBody="the deny names another user")
 
 
+def test_auth_13_a_deny_to_all_but_one_user_denies_the_others_of_its_account(sqs, user, queue):
+    url = queue()
+    but = [user_arn("admin"), f"arn:aws:iam::{ACCOUNT}:root"]
+    deny = allow("sqs:SendMessage", effect="Deny")
+    set_policy(sqs, url, allow("sqs:*", principal="*"), {**deny, "NotPrincipal": {"AWS": but}})
+    user("admin").send_message(QueueUrl=url, MessageBody="x")
+    sqs.send_message(QueueUrl=url, MessageBody="root is named too")
+    refused("AccessDenied", user("sqs-only").send_message, QueueUrl=url, MessageBody="x", status=403)
+    user("sqs-only").receive_message(QueueUrl=url)
+
+
 # Keys: one test a rule of section 5.2
 
 

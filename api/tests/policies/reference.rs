@@ -120,9 +120,11 @@ fn naming(statement: &Value, scene: &Scene) -> BTreeSet<Way> {
             _ => Vec::new(),
         })
         .collect();
-    match (statement.get("NotPrincipal").is_some(), found.is_empty()) {
-        (true, true) => BTreeSet::from([Way::Everyone]),
-        (true, false) => BTreeSet::new(),
+    // In a NotPrincipal the account stands for its root, and for nobody else in it.
+    let excepts = found.iter().any(|way| *way != Way::Account || scene.asker.is_root());
+    match (statement.get("NotPrincipal").is_some(), excepts) {
+        (true, false) => BTreeSet::from([Way::Everyone]),
+        (true, true) => BTreeSet::new(),
         (false, _) => found,
     }
 }
