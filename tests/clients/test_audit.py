@@ -67,6 +67,33 @@ def test_the_chain_goes_on_over_files_restarts_and_kills(turning):
     assert turning.run("audit", "verify", "--first", str(first), check=False).returncode == 4
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_what_is_changed_or_taken_off_the_end_is_missed_for_good(turning, end):
+    sqs = turning.start().client()
+    for name in ("one", "two", "three"):
+        sqs.create_queue(QueueName=name)
+    getattr(turning, end)()
+    file = chain_files(turning)[-1]
+    written = file.read_bytes()
+    lines = written.splitlines(keepends=True)
+    cut = {
+        "last line": b"".join(lines[:-1]),
+        "every line": b"",
+        "half a line": written[:-40],
+        "another name": b"".join([*lines[:-1], lines[-1].replace(b"three", b"threr")]),
+    }
+    for what, content in cut.items():
+        file.write_bytes(content)
+        result = turning.run("audit", "verify", check=False)
+        assert result.returncode == 4 and f"{file}:" in result.stdout, (what, result.stdout)
+    file.write_bytes(written)
+    assert turning.run("audit", "verify").returncode == 0
+    file.write_bytes(b"".join(lines[:-1]))
+    turning.start().client().create_queue(QueueName="four")
+    result = turning.run("audit", "verify", check=False)
+    assert result.returncode == 4 and f"{file}:{len(lines)}: " in result.stdout, result.stdout
+
+
 def test_every_acknowledged_change_has_its_record_after_kill_9(turning):
     acknowledged, number = [], 0
     for _ in range(6):

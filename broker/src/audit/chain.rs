@@ -1,8 +1,10 @@
 //! The files behind the audit log: lines that each carry the hash of the line before.
 //!
 //! A file that has grown large is renamed to `<name>.<its first sequence>` and a new one goes on with the chain. What a
-//! crash or a full disk left half written is cut off: it was never acknowledged.
+//! crash or a full disk left half written is cut off: it was never acknowledged. Which record is the last one stands in a
+//! file beside them, so that lines taken off the end are missed too.
 
+mod head;
 mod verification;
 
 use std::fs::{File, OpenOptions};
@@ -14,6 +16,8 @@ use sealq_storage::durable_directory;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use head::{Head, Mark, head_file};
 
 pub use verification::{ChainReport, verify};
 
@@ -54,11 +58,15 @@ pub struct Chain {
     first_sequence: u64,
     next_sequence: u64,
     previous_hash: String,
+    head: Head,
+    /// Sequence of the last record that the head tells of.
+    marked_sequence: u64,
 }
 
 impl Chain {
     /// Opens or starts the file; beyond `rotate_bytes` it is closed and another one goes on. A half-written last line is
-    /// cut off. A damaged one stays, for [`verify`] to name, and the chain goes on after it.
+    /// cut off. A damaged one stays, for [`verify`] to name, and the chain goes on after it. Where records are missing
+    /// that were there, it goes on as if they were, so that they stay missed.
     pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
         let io = |source| AuditError::Io { path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
@@ -82,11 +90,33 @@ impl Chain {
                 break;
             }
         }
-        let (next_sequence, previous_hash) =
-            last.map_or((1, String::new()), |(sequence, line_hash)| (sequence.saturating_add(1), line_hash));
+        let mark = Mark::read(path).unwrap_or_else(|error| {
+            tracing::error!(path = %head_file(path).display(), %error, "the mark of the audit log's end cannot be used");
+            None
+        });
+        let found = last.as_ref().map_or(0, |(sequence, _)| *sequence);
+        let marked_sequence = mark.as_ref().map_or(0, |mark| mark.sequence);
+        let (last_sequence, previous_hash) = match (mark, last) {
+            (Some(mark), last)
+                if mark.sequence > found
+                    || last.as_ref().is_some_and(|(at, hash)| *at == mark.sequence && *hash != mark.line_hash) =>
+            {
+                tracing::error!(
+                    path = %path.display(),
+                    last = mark.sequence,
+                    found,
+                    "the end of the audit log was changed or taken off: see `sealq audit verify`"
+                );
+                (mark.sequence, mark.line_hash)
+            }
+            (_, Some((sequence, line_hash))) => (sequence, line_hash),
+            (_, None) => (0, String::new()),
+        };
+        let next_sequence = last_sequence.saturating_add(1);
         let mut file = create(path).map_err(io)?;
         let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
         let first_sequence = first_sequence(path).map_err(io)?.unwrap_or(next_sequence);
+        let head = Head::open(path).map_err(|source| AuditError::Io { path: head_file(path), source })?;
         let path = path.to_owned();
         Ok(Self {
             path,
@@ -97,6 +127,8 @@ impl Chain {
             first_sequence,
             next_sequence,
             previous_hash,
+            head,
+            marked_sequence,
         })
     }
 
@@ -128,8 +160,17 @@ impl Chain {
     }
 
     /// Waits until everything appended is on disk.
-    pub fn sync(&self) -> Result<(), AuditError> {
-        self.file.sync_data().map_err(|source| self.failed(source))
+    pub fn sync(&mut self) -> Result<(), AuditError> {
+        self.file.sync_data().map_err(|source| self.failed(source))?;
+        let mark = Mark { sequence: self.next_sequence - 1, line_hash: self.previous_hash.clone() };
+        if mark.sequence > self.marked_sequence {
+            match self.head.write(&mark) {
+                Ok(()) => self.marked_sequence = mark.sequence,
+                // The records are there; a mark that is behind says less, and nothing wrong.
+                Err(error) => tracing::warn!(%error, "the mark of the audit log's end was not written"),
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, source: std::io::Error) -> AuditError {

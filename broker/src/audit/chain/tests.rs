@@ -151,3 +151,39 @@ fn a_file_that_somebody_moved_away_does_not_end_the_chain() {
     append(&mut chain, "Three");
     assert_eq!((sound(&path), files(&path).unwrap().len()), (3, 3));
 }
+
+#[test]
+fn what_is_taken_off_the_end_or_changed_there_is_missed_also_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let mut chain = Chain::open(&path, LARGE).unwrap();
+    for number in 0..4 {
+        append(&mut chain, &format!("Event{number}"));
+        chain.sync().unwrap();
+    }
+    drop(chain);
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let places = || verify(&path, 1).unwrap().broken.iter().map(|(_, line, _)| *line).collect::<Vec<_>>();
+    for kept in 0..4 {
+        std::fs::write(&path, lines[..kept].concat()).unwrap();
+        assert_eq!(places(), [kept as u64 + 1], "{kept} lines kept");
+    }
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(places(), [4], "a torn line that was whole before");
+    std::fs::write(&path, whole.replace("Event3", "Event4")).unwrap();
+    assert_eq!(places(), [4], "the last line changed");
+    let mark = std::fs::read(head_file(&path)).unwrap();
+    for damaged in [lines[..2].concat(), whole.replace("Event3", "Event4"), String::new()] {
+        std::fs::write(&path, &damaged).unwrap();
+        std::fs::write(head_file(&path), &mark).unwrap();
+        let mut chain = Chain::open(&path, LARGE).unwrap();
+        append(&mut chain, "Later");
+        chain.sync().unwrap();
+        assert_eq!(places().len(), 1, "{damaged}");
+    }
+    std::fs::write(&path, &whole).unwrap();
+    std::fs::write(head_file(&path), "5 is no mark").unwrap();
+    assert_eq!(verify(&path, 1).unwrap().broken[0].0, head_file(&path));
+    append(&mut Chain::open(&path, LARGE).unwrap(), "Later");
+}

@@ -1,4 +1,4 @@
-//! Checking a chain: that every record follows the one before, from the first on.
+//! Checking a chain: that every record follows the one before, from the first on to the one that was written last.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::head::{Mark, head_file};
 use super::{AuditError, files, hash};
 
 /// What [`verify`] found.
@@ -21,6 +22,12 @@ pub struct ChainReport {
 /// line counts only once it is whole: a running broker may be writing it, and after a crash it was never acknowledged.
 pub fn verify(path: &Path, first: u64) -> Result<ChainReport, AuditError> {
     let mut report = ChainReport { records: 0, broken: Vec::new() };
+    // Read before the records: a running broker writes it after them.
+    let mark = Mark::read(path).unwrap_or_else(|error| {
+        report.broken.push((head_file(path), 1, error.to_string()));
+        None
+    });
+    let mut last_line = (path.to_owned(), 0);
     let (mut previous, mut expected) = ((first == 1).then(String::new), first);
     for file in files(path).map_err(|source| AuditError::Io { path: path.to_owned(), source })? {
         let io = |source| AuditError::Io { path: file.clone(), source };
@@ -49,13 +56,24 @@ pub fn verify(path: &Path, first: u64) -> Result<ChainReport, AuditError> {
                         .is_some_and(|hash| record["previousHash"].as_str() != Some(hash))
                     {
                         broken("hash of the line before does not match".to_owned());
+                    } else if mark
+                        .as_ref()
+                        .is_some_and(|mark| mark.sequence == expected && mark.line_hash != hash(&line))
+                    {
+                        broken(format!("record {expected} is not as it was written"));
                     }
                     expected = sequence.unwrap_or(expected).saturating_add(1);
                 }
             }
             previous = Some(hash(&line));
+            last_line = (file.clone(), number);
             report.records += 1;
         }
+    }
+    if let Some(mark) = mark.filter(|mark| mark.sequence >= expected) {
+        let (file, line) = last_line;
+        let what = format!("records {expected} to {} were written and are missing", mark.sequence);
+        report.broken.push((file, line + 1, what));
     }
     Ok(report)
 }
