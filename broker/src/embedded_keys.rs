@@ -74,7 +74,7 @@ impl EmbeddedKeys {
         key_arn: &str,
         context: &EncryptionContext,
     ) -> Result<DecryptedDataKey, KmsError> {
-        let key = self.control.read().key_of_blob(wrapped)?;
+        let key = self.key_that_wrapped(wrapped, key_arn, context)?;
         self.allow(caller, GrantOperation::Decrypt, key, context, None)?;
         let store = self.control.read();
         let found_arn = store.key_arn(key)?;
@@ -84,6 +84,20 @@ impl EmbeddedKeys {
         let opened = store.decrypt(wrapped, None, context, false)?;
         let plaintext = KeyBytes::from_slice(&opened.plaintext).ok_or(KmsError::InvalidCiphertext)?;
         Ok(DecryptedDataKey { plaintext, key_arn: found_arn })
+    }
+
+    /// The key of a wrapped data key. One that has been deleted is not found by the ARN that the message names.
+    fn key_that_wrapped(
+        &self,
+        wrapped: &[u8],
+        key_arn: &str,
+        context: &EncryptionContext,
+    ) -> Result<KeyId, KmsError> {
+        let store = self.control.read();
+        store.key_of_blob(wrapped).map_err(|error| {
+            let named = queue_scope(context).map(|scope| store.resolve(key_arn, &scope, Action::Decrypt));
+            named.and_then(Result::err).unwrap_or(error)
+        })
     }
 
     fn allow(

@@ -44,6 +44,10 @@ impl KeyAudit {
         self.count(name, context, error.as_ref().map_or("ok", |(name, _)| name));
         let pairs: serde_json::Map<String, Value> =
             context.iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+        let mut parameters = json!({ "keyId": key_arn, "encryptionContext": pairs });
+        if name == "GenerateDataKey" {
+            parameters["keySpec"] = json!("AES_256");
+        }
         let owner = key_arn.split(':').nth(4).unwrap_or_default().to_owned();
         let mut identity = user_identity(caller);
         identity["invokedBy"] = json!("sqs.amazonaws.com");
@@ -53,7 +57,7 @@ impl KeyAudit {
             identity,
             source_ip: "sqs.amazonaws.com".into(),
             user_agent: "sqs.amazonaws.com".into(),
-            request_parameters: json!({ "keyId": key_arn, "encryptionContext": pairs }),
+            request_parameters: parameters,
             error: error.map(|(name, text)| (name.to_owned(), text)),
             resources: vec![(key_arn.to_owned(), owner.clone(), "AWS::KMS::Key")],
             recipient_account: caller.account.to_string(),

@@ -1,5 +1,6 @@
 """The key service's API to the letter: shapes, names, algorithms, states, aliases, tags, rotation, import."""
 
+import time
 import uuid
 
 import pytest
@@ -296,6 +297,7 @@ def test_tag_faults_have_their_texts(kms, key):
     for tags, text in (
         ([tag("a"), tag("a")], "Duplicate tag keys"),
         (many, "Too many tags"),
+        ([tag("AWS:a")], "Tags beginning with aws: are reserved"),
         ([tag("aws:a")], "Tags beginning with aws: are reserved"),
     ):
         assert refused("TagException", kms.create_key, Tags=tags, status=400) == text
@@ -386,6 +388,8 @@ def test_import_refuses_foreign_tokens_bad_material_and_other_origins(kms, key):
     one, two = (kms.create_key(Origin="EXTERNAL")["KeyMetadata"]["KeyId"] for _ in range(2))
     parameters = kms.get_parameters_for_import(KeyId=one, **WRAPPING)
     good = {"ImportToken": parameters["ImportToken"], "EncryptedKeyMaterial": wrapped(parameters, b"m" * 32), "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}
+    dated = {**good, "ValidTo": time.time() + 3600}
+    refused("ValidationException", kms.import_key_material, KeyId=one, status=400, **dated)
     refused("InvalidImportTokenException", kms.import_key_material, KeyId=two, status=400, **good)
     refused("InvalidImportTokenException", kms.import_key_material, KeyId=one, **{**good, "ImportToken": b"x"})
     refused("InvalidCiphertextException", kms.import_key_material, KeyId=one, **{**good, "EncryptedKeyMaterial": b"x" * 256})

@@ -80,3 +80,18 @@ def test_kms_15_a_sessions_records_name_its_role(broker, user, key):
     identity = records(broker, "DisableKey")[-1]["userIdentity"]
     assert identity["type"] == "AssumedRole" and identity["arn"].endswith("assumed-role/worker/audited")
     assert identity["sessionContext"]["sessionIssuer"]["arn"] == WORKER
+
+
+def test_sse_104_sse_185_the_brokers_own_calls_say_what_they_asked_for(broker, sqs, kms, queue):
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    url = queue(KmsMasterKeyId=key)
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    context = {"aws:sqs:arn": sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]}
+    deadline = time.monotonic() + 5
+    wanted = lambda: [record for record in records(broker) if record["userIdentity"].get("invokedBy") and record["requestParameters"].get("keyId") == key]
+    while len(wanted()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [(record["eventName"], record["requestParameters"]) for record in wanted()] == [
+        ("GenerateDataKey", {"keyId": key, "keySpec": "AES_256", "encryptionContext": context}),
+        ("Decrypt", {"keyId": key, "encryptionContext": context}),
+    ]

@@ -180,6 +180,8 @@ def test_kms_17_sse_175_a_deleted_key_is_gone_for_good(shifted, clock):
     assert reply.status == 400 and reply.json()["__type"] in refusals, reply.text
     reply = wire.Caller(shifted).json("SendMessage", {"QueueUrl": url, "MessageBody": "x"}, when=when)
     assert (reply.status, reply.code()) == (400, "KMS.NotFoundException"), reply.text
+    reply = wire.Caller(shifted).json("ReceiveMessage", {"QueueUrl": url}, when=when)
+    assert (reply.status, reply.code()) == (400, "KMS.NotFoundException"), reply.text
 
 
 def test_an_import_token_ends_after_a_day(shifted, clock):

@@ -307,7 +307,10 @@ fn put_material(
 fn expiry(import: &Import<'_>, now_ms: u64) -> Result<Option<u64>, KmsError> {
     let model = import.expiration_model.unwrap_or(ExpirationModel::Expires);
     match (model, import.valid_to_ms) {
-        (ExpirationModel::DoesNotExpire, _) => Ok(None),
+        (ExpirationModel::DoesNotExpire, None) => Ok(None),
+        (ExpirationModel::DoesNotExpire, Some(_)) => Err(KmsError::Validation(
+            "A validTo date must not be set if the ExpirationModel is KEY_MATERIAL_DOES_NOT_EXPIRE".into(),
+        )),
         (ExpirationModel::Expires, None) => Err(KmsError::Validation(
             "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES".into(),
         )),

@@ -26,7 +26,8 @@ pub struct Tag {
 
 /// Adds `new` to `tags`, overwriting equal keys. Errors leave `tags` half changed: they are thrown away then.
 pub(crate) fn merge(tags: &mut BTreeMap<String, String>, new: &[(String, String)]) -> Result<(), KmsError> {
-    if new.iter().any(|(key, _)| key.starts_with("aws:")) {
+    let is_reserved = |key: &str| key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"));
+    if new.iter().any(|(key, _)| is_reserved(key)) {
         return Err(TagFault::Reserved.into());
     }
     let distinct: BTreeSet<&String> = new.iter().map(|(key, _)| key).collect();
