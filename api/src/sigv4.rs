@@ -263,7 +263,8 @@ fn build(
         }
     }
     let mut bytes = [0; 32];
-    if hex::decode_to_slice(signature, &mut bytes).is_err() {
+    let is_upper = signature.bytes().any(|digit| digit.is_ascii_uppercase());
+    if is_upper || hex::decode_to_slice(signature, &mut bytes).is_err() {
         return Err(SigV4Failure::mismatch(failure::MISMATCH));
     }
     Ok(Presented::Signed(Box::new(Signed {

@@ -15,7 +15,7 @@ use sealq_api::error::{ErrorCode, ErrorReply};
 use sealq_api::kms::{KmsErrorName, KmsErrorReply, Named, TARGET_PREFIX};
 use sealq_api::sigv4::{ServiceFamily, SigV4Failure};
 use sealq_api::sqs::queue_url::locate_queue;
-use sealq_api::sqs::{Protocol, WireRequest, find_action, parse};
+use sealq_api::sqs::{Action, Protocol, WireRequest, find_action, parse};
 use sealq_api::sts::{StsErrorCode, StsErrorReply, StsRequest};
 use sealq_config::Listen;
 
@@ -312,11 +312,12 @@ fn sqs_failure(failure: &SigV4Failure) -> ErrorReply {
     ErrorReply::new(*code.unwrap_or(&ErrorCode::SignatureDoesNotMatch), failure.message().to_owned())
 }
 
-/// STS requests carry an action of STS, or a signature scoped to it.
+/// STS requests carry an action of STS, or one that nobody knows and a signature scoped to it.
 fn is_sts(inbound: &Inbound) -> bool {
+    let action = action_of(inbound).unwrap_or_default();
     let authorization = header(&inbound.headers, "authorization").unwrap_or("");
-    authorization.contains("/sts/aws4_request")
-        || action_of(inbound).is_some_and(|action| STS_ACTIONS.contains(&action.as_str()))
+    STS_ACTIONS.contains(&action.as_str())
+        || (authorization.contains("/sts/aws4_request") && Action::by_name(&action).is_none())
 }
 
 /// The Action parameter of a query or form request.

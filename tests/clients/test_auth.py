@@ -1,6 +1,7 @@
 """Signatures and rights, by requests that no SDK would send."""
 
 import datetime
+import html
 import json
 
 import pytest
@@ -61,6 +62,10 @@ def test_auth_4_a_scope_of_another_service_or_region_fails(caller, queue):
     for settings in ({"service": "kms"}, {"region": "eu-west-1"}):
         reply = send(caller(**settings), "json", url)
         assert (reply.status, reply.code()) == (403, "SignatureDoesNotMatch"), reply.text
+    for service in ("kms", "sts", "iam"):
+        reply = caller(service=service).form("ListQueues", {})
+        assert (reply.status, reply.code()) == (403, "SignatureDoesNotMatch"), reply.text
+        assert "Credential should be scoped to correct service: 'sqs'." in html.unescape(reply.text)
 
 
 def test_auth_5_the_clock_may_be_fourteen_minutes_off_and_not_sixteen(caller):

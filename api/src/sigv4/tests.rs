@@ -56,6 +56,18 @@ fn auth_1_signing_keys_match_the_vectors() {
 }
 
 #[test]
+fn auth_9_a_signature_is_64_lower_case_digits() {
+    let mut headers = vector_a();
+    let written = headers["authorization"].to_str().unwrap().to_owned();
+    let (before, digits) = written.rsplit_once('=').unwrap();
+    for altered in [digits.to_uppercase(), digits[1..].to_owned(), format!("{digits}0"), "z".repeat(64)] {
+        headers.insert("authorization", HeaderValue::from_str(&format!("{before}={altered}")).unwrap());
+        let refused = Presented::from_request(&post(&headers)).unwrap_err();
+        assert_eq!(refused.code(ServiceFamily::Query), "SignatureDoesNotMatch", "{altered}");
+    }
+}
+
+#[test]
 fn auth_1_vector_a_verifies_and_any_change_fails() {
     let headers = vector_a();
     let parts = post(&headers);

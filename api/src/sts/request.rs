@@ -1,5 +1,7 @@
 //! Requests of the token service, shapes checked. What depends on the role (its longest session) is not known here.
 
+use std::collections::BTreeSet;
+
 use super::error::{StsErrorCode, StsErrorReply};
 use crate::form::Form;
 use crate::shape::{ShapeFaults, Shown};
@@ -97,6 +99,11 @@ impl StsRequest {
         if let Some(report) = faults.report() {
             return Err(StsErrorReply::new(StsErrorCode::ValidationError, report));
         }
+        if let Self::AssumeRole(AssumeRole { tags, .. }) = &request
+            && let Some(fault) = tag_fault(tags)
+        {
+            return Err(StsErrorReply::new(StsErrorCode::ValidationError, fault));
+        }
         match &request {
             Self::AssumeRole(request) if !is_role_arn(&request.role_arn) => Err(StsErrorReply::new(
                 StsErrorCode::ValidationError,
@@ -170,6 +177,17 @@ fn assume_role(form: &mut Form<'_>, faults: &mut ShapeFaults) -> Result<AssumeRo
         external_id,
         source_identity,
     })
+}
+
+/// What is wrong with session tags together. A key given twice would leave open which value policies see.
+fn tag_fault(tags: &[(String, String)]) -> Option<&'static str> {
+    let keys: Vec<String> = tags.iter().map(|(key, _)| key.to_lowercase()).collect();
+    if keys.iter().any(|key| key.starts_with("aws:")) {
+        return Some("Tags beginning with aws: are reserved.");
+    }
+    let distinct: BTreeSet<&String> = keys.iter().collect();
+    (distinct.len() != keys.len())
+        .then_some("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 }
 
 fn duration(form: &mut Form<'_>, max_s: i64, faults: &mut ShapeFaults) -> Result<Option<u64>, StsErrorReply> {

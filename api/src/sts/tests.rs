@@ -28,6 +28,17 @@ fn query_string_and_body_are_read_together() {
 }
 
 #[test]
+fn session_tags_are_distinct_and_none_is_reserved() {
+    let tagged = |first: &str, second: &str| {
+        let tags = format!("Tags.member.1.Key={first}&Tags.member.2.Key={second}");
+        parse(&format!("Action=AssumeRole&{ROLE}&RoleSessionName=s1&{tags}")).map_err(|refusal| refusal.code)
+    };
+    assert!(tagged("team", "stage").is_ok());
+    assert_eq!(tagged("team", "Team"), Err(StsErrorCode::ValidationError));
+    assert_eq!(tagged("team", "AWS:x"), Err(StsErrorCode::ValidationError));
+}
+
+#[test]
 fn auth_17_a_bad_session_name_has_the_recorded_text() {
     assert_eq!(
         refusal(&format!("Action=AssumeRole&{ROLE}&RoleSessionName=Session1:2")),
