@@ -169,6 +169,7 @@ def test_kms_17_sse_175_a_deleted_key_is_gone_for_good(shifted, clock):
     sqs, kms, url = shifted.client(), shifted.client("kms"), new_queue(shifted)
     key = attributes(sqs, url)["KmsMasterKeyId"]
     blob = kms.encrypt(KeyId=key, Plaintext=b"x")["CiphertextBlob"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "1209600"})
     sqs.send_message(QueueUrl=url, MessageBody="lost with its key")
     kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
     clock.advance(7 * 86400 + 60)

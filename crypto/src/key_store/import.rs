@@ -449,7 +449,10 @@ mod tests {
         };
         let good = import(&parameters, &wrapped);
         assert_eq!(attempt(other, &good, NOW_MS), KmsError::InvalidImportToken);
-        let forever = Import { expiration_model: Some(ExpirationModel::DoesNotExpire), ..good };
+        let forever = ExpirationModel::DoesNotExpire;
+        let dated = Import { expiration_model: Some(forever), ..good };
+        assert_eq!(attempt(key, &dated, NOW_MS).name(), "ValidationException");
+        let forever = Import { expiration_model: Some(forever), valid_to_ms: None, ..good };
         assert_eq!(attempt(key, &forever, parameters.valid_to_ms), KmsError::ExpiredImportToken);
         let mut damaged = parameters.import_token.clone();
         damaged[40] ^= 1;
