@@ -99,7 +99,9 @@ impl Chain {
         let (last_sequence, previous_hash) = match (mark, last) {
             (Some(mark), last)
                 if mark.sequence > found
-                    || last.as_ref().is_some_and(|(at, hash)| *at == mark.sequence && *hash != mark.line_hash) =>
+                    || last
+                        .as_ref()
+                        .is_some_and(|(at, hash)| *at == mark.sequence && *hash != mark.line_hash) =>
             {
                 tracing::error!(
                     path = %path.display(),

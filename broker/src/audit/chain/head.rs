@@ -36,14 +36,18 @@ impl Mark {
             return Ok(None);
         }
         Self::parse(&bytes).map(Some).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "it is damaged; the broker writes it anew at its next record")
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is damaged; the broker writes it anew at its next record",
+            )
         })
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (sequence, line_hash) = text.strip_suffix('\n')?.split_once(' ')?;
-        let is_hash = line_hash.len() == HASH_DIGITS && line_hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hash =
+            line_hash.len() == HASH_DIGITS && line_hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         (is_hash && sequence.len() == SEQUENCE_DIGITS)
             .then_some(Self { sequence: sequence.parse().ok()?, line_hash: line_hash.to_owned() })
     }
