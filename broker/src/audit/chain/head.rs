@@ -57,9 +57,11 @@ impl Mark {
     }
 }
 
-/// Where the mark is: `audit.head` beside `audit.jsonl`.
+/// Where the mark is: `audit.jsonl-head` beside `audit.jsonl`. No file that was turned over has such a name.
 pub(super) fn head_file(audit_file: &Path) -> PathBuf {
-    audit_file.with_extension("head")
+    let mut name = audit_file.to_owned().into_os_string();
+    name.push("-head");
+    name.into()
 }
 
 /// The file of the mark, open for writing.
