@@ -113,9 +113,9 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
-    /// Opens the file, repairs its end and starts the writer. Beyond `rotate_bytes` another file goes on.
-    pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
-        let chain = Chain::open(path, rotate_bytes)?;
+    /// Opens the file, repairs its end and starts the writer. `mark_file` tells which record is the last. Beyond `rotate_bytes` another file goes on.
+    pub fn open(path: &Path, mark_file: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
+        let chain = Chain::open(path, mark_file, rotate_bytes)?;
         let (entries, mut receiver) = mpsc::channel::<Entry>(BACKLOG_RECORDS_MAX);
         std::thread::Builder::new()
             .name("sealq-audit".into())
@@ -266,29 +266,35 @@ mod tests {
     async fn records_are_chained_across_a_reopening_and_a_change_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = AuditLog::open(&path, 1 << 20).unwrap();
+        let log = AuditLog::open(&path, &dir.path().join("mark"), 1 << 20).unwrap();
         log.write(event("CreateQueue")).await.unwrap();
         log.write(event("DeleteQueue")).await.unwrap();
         drop(log);
-        let log = AuditLog::open(&path, 1 << 20).unwrap();
+        let log = AuditLog::open(&path, &dir.path().join("mark"), 1 << 20).unwrap();
         log.write(event("PurgeQueue")).await.unwrap();
-        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 3, broken: vec![] });
+        assert_eq!(
+            verify(&path, &dir.path().join("mark"), 1).unwrap(),
+            ChainReport { records: 3, broken: vec![] }
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("\"eventTime\":\"2025-11-24T16:00:00Z\""), "{text}");
         std::fs::write(&path, text.replacen("DeleteQueue", "DeleteQueuf", 1)).unwrap();
-        assert_eq!(verify(&path, 1).unwrap().broken.len(), 1);
+        assert_eq!(verify(&path, &dir.path().join("mark"), 1).unwrap().broken.len(), 1);
     }
 
     #[tokio::test]
     async fn what_is_noted_last_is_there_after_a_flush() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
-        let log = AuditLog::open(&path, 1 << 20).unwrap();
+        let log = AuditLog::open(&path, &dir.path().join("mark"), 1 << 20).unwrap();
         for number in 0..100 {
             log.note(event(&format!("Use{number}"))).await;
         }
         log.flush().await.unwrap();
-        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 100, broken: vec![] });
+        assert_eq!(
+            verify(&path, &dir.path().join("mark"), 1).unwrap(),
+            ChainReport { records: 100, broken: vec![] }
+        );
     }
 
     #[test]
@@ -296,7 +302,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.jsonl");
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut writer = Writer { chain: Chain::open(&path, 1 << 20).unwrap(), unwritten: VecDeque::new() };
+        let mut writer = Writer {
+            chain: Chain::open(&path, &dir.path().join("mark"), 1 << 20).unwrap(),
+            unwritten: VecDeque::new(),
+        };
         let ask = |name: &str| {
             let (sender, receiver) = oneshot::channel();
             (Entry::Write(event(name), sender), receiver)
@@ -309,7 +318,10 @@ mod tests {
         let (entry, mut answer) = ask("Accepted");
         writer.write(vec![entry]);
         assert_eq!(answer.try_recv().unwrap(), Ok(()));
-        assert_eq!(verify(&path, 1).unwrap(), ChainReport { records: 3, broken: vec![] });
+        assert_eq!(
+            verify(&path, &dir.path().join("mark"), 1).unwrap(),
+            ChainReport { records: 3, broken: vec![] }
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         let at = |name: &str| text.find(name).unwrap();
         assert!(at("Use") < at("Refused") && at("Refused") < at("Accepted"), "{text}");

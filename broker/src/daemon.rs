@@ -209,7 +209,8 @@ async fn serve(loaded: Loaded, announce: Announce) -> Result<(), DaemonError> {
     let managed = ManagedKeys::new(ServiceKey::new(1, &service_key), []);
 
     let (region, partition) = (config.identity.region.clone(), config.identity.partition.clone());
-    let audit = AuditLog::open(&config.audit_file(), config.audit.rotate_bytes.bytes())?;
+    let audit =
+        AuditLog::open(&config.audit_file(), &config.audit_mark_file(), config.audit.rotate_bytes.bytes())?;
     let key_audit =
         KeyAudit::new(audit.clone(), clock.clone(), region.clone(), config.limits.queue_series_max);
     let authorizer = Authorizer::new(clock.clone(), &region);

@@ -215,7 +215,8 @@ mod tests {
             };
             let engine = Engine::new(|| *uuid::Uuid::new_v4().as_bytes());
             let shard = Shard::start(log, engine, Clock::system()).unwrap();
-            let audit = AuditLog::open(&self.config.audit_file(), 1 << 20).unwrap();
+            let audit =
+                AuditLog::open(&self.config.audit_file(), &self.config.audit_mark_file(), 1 << 20).unwrap();
             let records = KeyAudit::new(audit.clone(), Clock::system(), "us-east-1".into(), 1);
             let keys = Arc::new(KeyControl::new(loaded.store, shard.handle(), records));
             keys.mutate(|_| Ok(loaded.pending)).await.unwrap();

@@ -81,6 +81,12 @@ impl Config {
         self.set_or(&self.audit.file, || self.data_dir.join("audit").join("audit.jsonl"))
     }
 
+    /// The file that says which record of the audit log is the last. In `data_dir`, wherever the log itself is: what
+    /// lies beside that one is records.
+    pub fn audit_mark_file(&self) -> PathBuf {
+        self.data_dir.join("audit.mark")
+    }
+
     /// Certificate and key of the HTTPS listener when both are given; otherwise they are made at first start.
     pub fn given_certificate(&self) -> Option<(&Path, &Path)> {
         let given = !self.tls.cert_file.as_os_str().is_empty();

@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use head::{Head, Mark, head_file};
+use head::{Head, Mark};
 
 pub use verification::{ChainReport, verify};
 
@@ -64,10 +64,10 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Opens or starts the file; beyond `rotate_bytes` it is closed and another one goes on. A half-written last line is
+    /// Opens or starts the file, whose end `mark_file` tells of; beyond `rotate_bytes` it is closed and another one goes on. A half-written last line is
     /// cut off. A damaged one stays, for [`verify`] to name, and the chain goes on after it. Where records are missing
     /// that were there, it goes on as if they were, so that they stay missed.
-    pub fn open(path: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
+    pub fn open(path: &Path, mark_file: &Path, rotate_bytes: u64) -> Result<Self, AuditError> {
         let io = |source| AuditError::Io { path: path.to_owned(), source };
         if let Some(dir) = path.parent() {
             durable_directory::make(dir).map_err(io)?;
@@ -90,8 +90,8 @@ impl Chain {
                 break;
             }
         }
-        let mark = Mark::read(path).unwrap_or_else(|error| {
-            tracing::error!(path = %head_file(path).display(), %error, "the mark of the audit log's end cannot be used");
+        let mark = Mark::read(mark_file, path).unwrap_or_else(|error| {
+            tracing::error!(path = %mark_file.display(), %error, "the mark of the audit log's end cannot be used");
             None
         });
         let found = last.as_ref().map_or(0, |(sequence, _)| *sequence);
@@ -118,7 +118,8 @@ impl Chain {
         let mut file = create(path).map_err(io)?;
         let bytes = file.seek(SeekFrom::End(0)).map_err(io)?;
         let first_sequence = first_sequence(path).map_err(io)?.unwrap_or(next_sequence);
-        let head = Head::open(path).map_err(|source| AuditError::Io { path: head_file(path), source })?;
+        let head = Head::open(mark_file, path)
+            .map_err(|source| AuditError::Io { path: mark_file.to_owned(), source })?;
         let path = path.to_owned();
         Ok(Self {
             path,

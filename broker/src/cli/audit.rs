@@ -39,8 +39,8 @@ pub enum Action {
 
 /// Runs it.
 pub fn run(sources: &Sources, action: &Action) -> Exit {
-    let path = match settings(sources) {
-        Ok(loaded) => loaded.config.audit_file(),
+    let (path, mark_file) = match settings(sources) {
+        Ok(loaded) => (loaded.config.audit_file(), loaded.config.audit_mark_file()),
         Err(exit) => return exit,
     };
     match chain_files(&path) {
@@ -55,7 +55,7 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
         Err(error) => return unreadable(&path, &error),
     }
     match *action {
-        Action::Verify { first } => match verify(&path, first) {
+        Action::Verify { first } => match verify(&path, &mark_file, first) {
             Ok(report) => print(&report),
             Err(error) => {
                 say_error(&error);
@@ -178,7 +178,8 @@ mod tests {
     use crate::audit::Chain;
 
     fn chain(data_dir: &Path, records: u64) -> Chain {
-        let mut chain = Chain::open(&data_dir.join("audit/audit.jsonl"), 1 << 20).unwrap();
+        let mut chain =
+            Chain::open(&data_dir.join("audit/audit.jsonl"), &data_dir.join("audit.mark"), 1 << 20).unwrap();
         for number in 0..records {
             chain.append(serde_json::json!({"eventName": format!("Event{number}")})).unwrap();
         }
@@ -199,7 +200,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("Event1", "Event8")).unwrap();
         assert_eq!(run(&sources(folder.path()), &Action::Verify { first: 1 }), Exit::Damage);
-        assert_eq!(verify(&path, 1).unwrap().broken[0].1, 3);
+        assert_eq!(verify(&path, &folder.path().join("audit.mark"), 1).unwrap().broken[0].1, 3);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub(crate) async fn rotate_root(
     let previous = root_keys.previous.clone();
     let (log, _) = Log::open(log_options(config))?;
     // Not before the lock is held: opening the audit log repairs its end.
-    let audit = AuditLog::open(&config.audit_file(), config.audit.rotate_bytes.bytes())?;
+    let audit =
+        AuditLog::open(&config.audit_file(), &config.audit_mark_file(), config.audit.rotate_bytes.bytes())?;
     let keys = {
         let entries = log.catalog().iter().map(|(key, value)| (&**key, &**value));
         KeyStore::load(root_keys.current, previous.as_ref(), entries, &mut SystemEntropy)?

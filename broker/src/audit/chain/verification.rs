@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::head::{Mark, head_file};
+use super::head::Mark;
 use super::{AuditError, files, hash};
 
 /// What [`verify`] found.
@@ -20,11 +20,11 @@ pub struct ChainReport {
 
 /// Reads every file of the chain, oldest first; the oldest record must have the number `first`. The current file's last
 /// line counts only once it is whole: a running broker may be writing it, and after a crash it was never acknowledged.
-pub fn verify(path: &Path, first: u64) -> Result<ChainReport, AuditError> {
+pub fn verify(path: &Path, mark_file: &Path, first: u64) -> Result<ChainReport, AuditError> {
     let mut report = ChainReport { records: 0, broken: Vec::new() };
     // Read before the records: a running broker writes it after them.
-    let mark = Mark::read(path).unwrap_or_else(|error| {
-        report.broken.push((head_file(path), 1, error.to_string()));
+    let mark = Mark::read(mark_file, path).unwrap_or_else(|error| {
+        report.broken.push((mark_file.to_owned(), 1, error.to_string()));
         None
     });
     let mut last_line = (path.to_owned(), 0);
