@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use sealq_api::iam::decision::{IdentityPolicies, decide_identity};
 use sealq_api::iam::{Policy, PolicyKind, Request};
 use serde_json::{Value, json};
@@ -230,8 +230,10 @@ fn own_policies_allow(scene: &Scene, question: &Question) -> bool {
 fn generated_scenes_are_answered_alike<O: Oracle>() {
     let mut tally = Tally::default();
     let config = ProptestConfig { cases: SCENES, failure_persistence: None, ..ProptestConfig::default() };
+    // The same scenes at every run: a fault of a crate that is in no list yet shall not stop somebody else's change.
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let tally_of = std::cell::RefCell::new(&mut tally);
-    let run = TestRunner::new(config).run(
+    let run = TestRunner::new_with_rng(config, rng).run(
         &prop::collection::vec(any::<u8>(), SCENE_BYTES_MAX / 2..SCENE_BYTES_MAX),
         |bytes| {
             compare_scene::<O>(&Scene::from_bytes(&bytes), &mut tally_of.borrow_mut());
