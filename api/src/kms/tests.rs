@@ -134,6 +134,29 @@ fn wrong_types_and_broken_json_are_serialization_errors() {
 }
 
 #[test]
+fn a_body_of_too_many_values_or_too_deep_is_never_made_a_tree() {
+    let keys = |count: usize| format!(r#"{{"KeyId":"k","TagKeys":[{}]}}"#, vec![r#""x""#; count].join(","));
+    assert!(parse("UntagResource", &keys(1_000)).is_ok());
+    assert_eq!(refusal("UntagResource", &keys(1_025)).0, KmsErrorName::ValidationException);
+    let deep = format!(r#"{{"KeyId":{}"#, "[".repeat(100));
+    let members = vec![r#""KeyId":"k""#; 5_000].join(",");
+    for body in [keys(5_000), deep, format!("{{{members}}}")] {
+        assert_eq!(refusal("UntagResource", &body), (KmsErrorName::SerializationException, String::new()));
+    }
+}
+
+#[test]
+fn an_error_quotes_no_megabytes() {
+    let body = format!(r#"{{"KeyId":"k","KeySpec":"{}"}}"#, "é".repeat(1 << 20));
+    let (name, text) = refusal("GenerateDataKey", &body);
+    assert_eq!(name, KmsErrorName::ValidationException);
+    assert!(
+        text.len() <= crate::error::TEXT_BYTES_MAX
+            && text.starts_with("1 validation error detected: Value 'é")
+    );
+}
+
+#[test]
 fn null_members_are_absent() {
     let Ok(KmsRequest::CreateKey(request)) = parse("CreateKey", r#"{"Description":null,"Tags":null}"#) else {
         panic!("refused")
