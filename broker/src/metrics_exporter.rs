@@ -87,6 +87,10 @@ pub const LOG_LIVE_BYTES: &str = "sealq_log_live_bytes";
 pub const LOG_DISK_BYTES: &str = "sealq_log_disk_bytes";
 /// Records found damaged.
 pub const LOG_QUARANTINED: &str = "sealq_log_quarantined_records_total";
+/// Records that a start found broken off.
+pub const LOG_TORN: &str = "sealq_log_torn_records_total";
+/// 1 while checkpoints cannot be written.
+pub const LOG_CHECKPOINT_FAILING: &str = "sealq_log_checkpoint_failing";
 /// 1 when the log refuses writes for good.
 pub const LOG_POISONED: &str = "sealq_log_poisoned";
 /// Which engine writes the log.
@@ -251,6 +255,8 @@ pub const METRICS: &[Metric] = &[
     metric!(LOG_LIVE_BYTES, Kind::Gauge, Bytes, SHARD, "Bytes of records that are still needed."),
     metric!(LOG_DISK_BYTES, Kind::Gauge, Bytes, SHARD, "Bytes of the log on disk."),
     metric!(LOG_QUARANTINED, Kind::Counter, Count, SHARD, "Records found damaged and no longer served."),
+    metric!(LOG_TORN, Kind::Counter, Count, SHARD, "Records that a start found broken off by a crash."),
+    metric!(LOG_CHECKPOINT_FAILING, Kind::Gauge, Count, SHARD, "1 while checkpoints cannot be written."),
     metric!(LOG_POISONED, Kind::Gauge, Count, SHARD, "1 when the log refuses writes for good."),
     metric!(IO_ENGINE_INFO, Kind::Gauge, Count, &["engine"], "Which engine writes the log."),
     metric!(BUILD_INFO, Kind::Gauge, Count, &["version", "commit"], "Which build runs."),

@@ -415,6 +415,13 @@ fn sort_out(
         let right_size =
             file.len_bytes().map_err(io_error("reading a file's length"))? == options.segment_bytes;
         if id > last && right_size {
+            if !is_prepared {
+                tracing::warn!(
+                    segment = id,
+                    "nothing in the newest segment file is readable, most likely a first write that a crash cut short; \
+                     it is used again"
+                );
+            }
             spares.push((id, file));
         } else if is_prepared {
             drop(file);
