@@ -140,6 +140,35 @@ def test_a_message_that_the_disk_does_not_read_is_kept_beside_all_others_and_del
     assert {message["Body"] for message in [*received, last]} == bodies
 
 
+def test_a_fifo_message_that_the_disk_does_not_read_holds_up_its_group_and_no_other(broker, disk):
+    sqs = broker.client()
+    attributes = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "600"}
+    url = sqs.create_queue(QueueName="q.fifo", Attributes=attributes)["QueueUrl"]
+    for number in range(6):
+        for group in ("g", "h"):
+            sqs.send_message(QueueUrl=url, MessageBody=f"{group}{number} " + "w" * 80_000, MessageGroupId=group)
+    assert broker.stop() == 0
+    record = broker.inspect("q.fifo")[4]  # g2
+    disk.refuse(broker.data / "log" / record["segment"], record["offset"] + 40_000)
+    broker.start()
+
+    def take():
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        entries = [{"Id": str(at), "ReceiptHandle": m["ReceiptHandle"]} for at, m in enumerate(messages)]
+        if entries:
+            assert "Failed" not in sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+        return [message["Body"].split()[0] for message in messages]
+
+    taken = []
+    while len(taken) < 8:
+        taken += take()
+    assert [label for label in taken if label[0] == "g"] == ["g0", "g1"]
+    assert [label for label in taken if label[0] == "h"] == [f"h{number}" for number in range(6)]
+    assert status_of(sqs.receive_message, QueueUrl=url, MaxNumberOfMessages=10) == 503
+    disk.heal()
+    assert take() == ["g2", "g3", "g4", "g5"]
+
+
 def test_a_start_over_any_file_that_the_disk_does_not_read_in_part_loses_nothing(broker, disk, url):
     sqs = broker.client()
     bodies = {f"{number} " + "v" * 80_000 for number in range(60)}
