@@ -114,12 +114,8 @@ impl ErrorReply {
 
     /// The text in this protocol.
     pub fn text(&self, protocol: Protocol) -> &str {
-        match (protocol, self.code) {
-            (Protocol::Query, ErrorCode::QueueDoesNotExist) if self.message == QUEUE_MISSING_JSON => {
-                QUEUE_MISSING_QUERY
-            }
-            _ => &self.message,
-        }
+        let missing = self.code == ErrorCode::QueueDoesNotExist && self.message == QUEUE_MISSING_JSON;
+        if missing && protocol != Protocol::Json { QUEUE_MISSING_QUERY } else { &self.message }
     }
 
     /// Value of the `x-amzn-query-error` header, which every JSON error carries.
@@ -144,6 +140,7 @@ impl ErrorReply {
         match protocol {
             Protocol::Json => self.render_json(out),
             Protocol::Query => self.render_xml(SQS_XMLNS, request_id, out),
+            Protocol::QueryJson => self.render_query_json(request_id, out),
         }
     }
 
@@ -155,6 +152,18 @@ impl ErrorReply {
             if self.code == ErrorCode::AccessDenied { b"\",\"Message\":" } else { b"\",\"message\":" };
         out.extend_from_slice(key);
         push_json_string(self.text(Protocol::Json), out);
+        out.push(b'}');
+    }
+
+    fn render_query_json(&self, request_id: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"Error\":{\"Type\":");
+        push_json_string(self.code.fault().as_str(), out);
+        out.extend_from_slice(b",\"Code\":");
+        push_json_string(self.code.query_code(), out);
+        out.extend_from_slice(b",\"Message\":");
+        push_json_string(self.text(Protocol::QueryJson), out);
+        out.extend_from_slice(b",\"Detail\":null},\"RequestId\":");
+        push_json_string(request_id, out);
         out.push(b'}');
     }
 
@@ -196,6 +205,10 @@ mod tests {
             "<?xml version=\"1.0\"?><ErrorResponse xmlns=\"http://queue.amazonaws.com/doc/2012-11-05/\"><Error>\
              <Type>Sender</Type><Code>AWS.SimpleQueueService.NonExistentQueue</Code><Message>The specified queue \
              does not exist for this wsdl version.</Message><Detail/></Error><RequestId>rid</RequestId></ErrorResponse>"
+        );
+        assert_eq!(
+            rendered(&error, Protocol::QueryJson),
+            r#"{"Error":{"Type":"Sender","Code":"AWS.SimpleQueueService.NonExistentQueue","Message":"The specified queue does not exist for this wsdl version.","Detail":null},"RequestId":"rid"}"#
         );
         assert_eq!(error.query_error_header(), "AWS.SimpleQueueService.NonExistentQueue;Sender");
         assert_eq!(error.status(), 400);

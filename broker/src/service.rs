@@ -100,8 +100,9 @@ impl Broker {
         if let Some(target) = target.filter(|target| target.starts_with(TARGET_PREFIX)) {
             return self.answer_kms(target, inbound, request_id).await;
         }
-        let protocol = Protocol::detect(target, header(&inbound.headers, "content-type"));
-        if protocol == Protocol::Query && is_sts(inbound) {
+        let named = |name| header(&inbound.headers, name);
+        let protocol = Protocol::detect(target, named("content-type"), named("accept"));
+        if protocol != Protocol::Json && is_sts(inbound) {
             return self.answer_sts(inbound, request_id);
         }
         self.answer_sqs(protocol, target, inbound, request_id).await

@@ -1,4 +1,4 @@
-//! The typed replies, and their encoding in both protocols.
+//! The typed replies, and their encoding in each protocol.
 //!
 //! Written straight into the output: no tree is built, bodies are appended where they stand.
 
@@ -104,11 +104,12 @@ pub struct ReceivedMessage<'a> {
 }
 
 impl Response<'_> {
-    /// Appends the body of the reply. In JSON an action without output has none; in XML all carry the request id.
+    /// Appends the body of the reply. In JSON an action without output has none; in Query all carry the request id.
     pub fn encode(&self, protocol: Protocol, request_id: &str, out: &mut Vec<u8>) {
         match protocol {
             Protocol::Json => json_reply::encode(self, out),
             Protocol::Query => xml_reply::encode(self, request_id, out),
+            Protocol::QueryJson => json_reply::encode_for_query(self, request_id, out),
         }
     }
 

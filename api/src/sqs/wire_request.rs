@@ -33,7 +33,7 @@ pub struct WireRequest<'a> {
 pub fn find_action(wire: &WireRequest<'_>) -> Result<Action, ErrorReply> {
     match wire.protocol {
         Protocol::Json => action_of_target(wire.target),
-        Protocol::Query => action_of_form(wire, &form_of(wire)?),
+        Protocol::Query | Protocol::QueryJson => action_of_form(wire, &form_of(wire)?),
     }
 }
 
@@ -44,7 +44,7 @@ pub fn parse<'a>(wire: &WireRequest<'a>) -> Result<Request<'a>, ErrorReply> {
             let action = action_of_target(wire.target)?;
             from_json::read(action, wire.body)?.into_request(action)
         }
-        Protocol::Query => {
+        Protocol::Query | Protocol::QueryJson => {
             let form = form_of(wire)?;
             let action = action_of_form(wire, &form)?;
             let mut members = from_form::read(action, form)?;

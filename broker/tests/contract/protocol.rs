@@ -192,3 +192,35 @@ fn the_trace_header_of_a_send_is_kept() {
         "{text}"
     );
 }
+
+#[test]
+fn a_form_that_accepts_json_is_answered_in_json() {
+    make_queue();
+    let ask = |path: &str, query: &str| {
+        let reply = Request::get(path, query).with("accept", "application/json").send();
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        assert_eq!(reply.header("x-amzn-query-error"), None);
+        (reply.status, serde_json::from_str::<serde_json::Value>(&reply.text()).unwrap())
+    };
+    let (status, reply) = ask(QUEUE_PATH, "Action=GetQueueAttributes&AttributeName.1=QueueArn");
+    let arn = "arn:aws:sqs:us-east-1:000000000000:protocol-queue";
+    assert_eq!(status, 200);
+    assert_eq!(
+        reply["GetQueueAttributesResponse"]["GetQueueAttributesResult"],
+        json!({"Attributes": [{"Name": "QueueArn", "Value": arn}]})
+    );
+    assert_eq!(
+        reply["GetQueueAttributesResponse"]["ResponseMetadata"]["RequestId"].as_str().map(str::len),
+        Some(36)
+    );
+    let (status, reply) = ask(QUEUE_PATH, "Action=ListQueues");
+    assert_eq!(status, 400);
+    assert_eq!(
+        reply["Error"],
+        json!({
+            "Type": "Sender", "Code": "InvalidAction", "Detail": null,
+            "Message": "The action ListQueues is not valid for this endpoint.",
+        })
+    );
+    assert!(reply["RequestId"].is_string());
+}

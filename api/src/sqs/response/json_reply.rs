@@ -1,4 +1,6 @@
 //! Replies in JSON: empty lists and maps are left out (SQS API contract, 1.1).
+//!
+//! The JSON rendering of the Query protocol (1.2) wraps the same members, and shows maps as lists of pairs, as XML does.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +14,30 @@ use crate::sqs::move_task::MoveTask;
 use super::{ReceivedMessage, Response, SentReply, push_md5, push_message_id, sequence_number_text};
 
 pub(super) fn encode(response: &Response<'_>, out: &mut Vec<u8>) {
-    if let Response::Empty(_) = response {
-        return;
+    if !matches!(response, Response::Empty(_)) {
+        push_result(response, Members::open(out));
     }
-    let mut object = Members::open(out);
+}
+
+/// As the Query protocol answers who accepts JSON.
+pub(super) fn encode_for_query(response: &Response<'_>, request_id: &str, out: &mut Vec<u8>) {
+    let action = response.action().name();
+    let mut reply = Members::open(out).with_pairs();
+    reply.object(&format!("{action}Response"), |mut object| {
+        if !matches!(response, Response::Empty(_)) {
+            object.object(&format!("{action}Result"), |result| push_result(response, result));
+        }
+        object.object("ResponseMetadata", |mut metadata| {
+            metadata.text("RequestId", request_id);
+            metadata.close();
+        });
+        object.close();
+    });
+    reply.close();
+}
+
+fn push_result(response: &Response<'_>, mut object: Members<'_>) {
+    let in_query = object.maps_are_pairs;
     match response {
         Response::Empty(_) => {}
         Response::QueueUrl { url, .. } => object.text("QueueUrl", url),
@@ -23,7 +45,7 @@ pub(super) fn encode(response: &Response<'_>, out: &mut Vec<u8>) {
             // The one list that the model requires, and in lower case.
             let dead_letter = *action == Action::ListDeadLetterSourceQueues;
             if dead_letter || !urls.is_empty() {
-                let key = if dead_letter { "queueUrls" } else { "QueueUrls" };
+                let key = if dead_letter || in_query { "queueUrls" } else { "QueueUrls" };
                 object.list(key, urls, |url, out| push_json_string(url, out));
             }
             if let Some(token) = next_token {
@@ -54,7 +76,16 @@ pub(super) fn encode(response: &Response<'_>, out: &mut Vec<u8>) {
             });
             object.list_unless_empty("Failed", failed, push_failure);
         }
-        Response::Received(messages) => object.list_unless_empty("Messages", messages, push_message),
+        Response::Received(messages) if in_query => {
+            object.list("messages", messages, |message, out| {
+                push_message(message, Members::open(out).with_pairs())
+            });
+        }
+        Response::Received(messages) => {
+            object.list_unless_empty("Messages", messages, |message, out| {
+                push_message(message, Members::open(out))
+            });
+        }
         Response::TaskStarted { task_handle } => object.text("TaskHandle", task_handle),
         Response::TaskCancelled { messages_moved } => {
             object.number("ApproximateNumberOfMessagesMoved", *messages_moved);
@@ -84,23 +115,15 @@ fn push_failure(failure: &BatchFailure<'_>, out: &mut Vec<u8>) {
     entry.close();
 }
 
-fn push_message(message: &ReceivedMessage<'_>, out: &mut Vec<u8>) {
-    let mut object = Members::open(out);
+fn push_message(message: &ReceivedMessage<'_>, mut object: Members<'_>) {
     object.value("MessageId", |out| push_quoted(out, |out| push_message_id(message.message_id, out)));
     object.text("ReceiptHandle", &message.receipt_handle);
     object.md5("MD5OfBody", Some(message.body_md5));
     object.text("Body", message.body);
     object.map("Attributes", message.system_attributes.iter().map(|(name, value)| (*name, value.as_ref())));
     object.md5("MD5OfMessageAttributes", crate::digest::attributes_md5(&message.attributes));
-    if !message.attributes.is_empty() {
-        object.value("MessageAttributes", |out| {
-            let mut attributes = Members::open(out);
-            for attribute in &message.attributes {
-                attributes.value(attribute.name, |out| push_attribute(attribute, out));
-            }
-            attributes.close();
-        });
-    }
+    let attributes = message.attributes.iter().map(|attribute| (attribute.name, attribute));
+    object.map_with("MessageAttributes", attributes, |attribute, out| push_attribute(attribute, out));
     object.close();
 }
 
@@ -144,16 +167,28 @@ fn push_quoted(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
 }
 
-/// An object being written: knows whether a comma is due.
+/// An object being written: knows whether a comma is due, and how maps are shown.
 struct Members<'o> {
     out: &'o mut Vec<u8>,
     any: bool,
+    maps_are_pairs: bool,
 }
 
 impl<'o> Members<'o> {
     fn open(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, any: false }
+        Self { out, any: false, maps_are_pairs: false }
+    }
+
+    /// Maps in it become lists of `{"Name", "Value"}`.
+    fn with_pairs(self) -> Self {
+        Self { maps_are_pairs: true, ..self }
+    }
+
+    /// A member that is an object of the same kind; `content` closes it.
+    fn object(&mut self, key: &str, content: impl FnOnce(Members<'_>)) {
+        let maps_are_pairs = self.maps_are_pairs;
+        self.value(key, |out| content(Members { maps_are_pairs, ..Members::open(out) }));
     }
 
     fn close(self) {
@@ -185,15 +220,40 @@ impl<'o> Members<'o> {
     }
 
     fn map<'t>(&mut self, key: &str, entries: impl ExactSizeIterator<Item = (&'t str, &'t str)>) {
+        self.map_with(key, entries, push_json_string);
+    }
+
+    fn map_with<'t, V>(
+        &mut self,
+        key: &str,
+        entries: impl ExactSizeIterator<Item = (&'t str, V)>,
+        push: impl Fn(V, &mut Vec<u8>),
+    ) {
         if entries.len() == 0 {
             return;
         }
+        let pairs = self.maps_are_pairs;
+        // A tag has a key where an attribute has a name.
+        let name_key = if key == "Tags" { "Key" } else { "Name" };
         self.value(key, |out| {
-            let mut map = Members::open(out);
-            for (name, value) in entries {
-                map.text(name, value);
+            if !pairs {
+                let mut map = Members::open(out);
+                for (name, value) in entries {
+                    map.value(name, |out| push(value, out));
+                }
+                return map.close();
             }
-            map.close();
+            out.push(b'[');
+            for (at, (name, value)) in entries.enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                let mut pair = Members::open(out);
+                pair.text(name_key, name);
+                pair.value("Value", |out| push(value, out));
+                pair.close();
+            }
+            out.push(b']');
         });
     }
 

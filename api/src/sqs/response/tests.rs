@@ -217,3 +217,51 @@ fn a_task_handle_is_shown_only_while_running() {
     );
     assert_eq!(json(&Response::TaskStarted { task_handle: "h".into() }), r#"{"TaskHandle":"h"}"#);
 }
+
+#[test]
+fn a_form_that_accepts_json_gets_the_members_of_the_xml_tree() {
+    let in_query = |response: &Response<'_>| encoded(response, Protocol::QueryJson);
+    let metadata = r#""ResponseMetadata":{"RequestId":"rid"}}}"#;
+    assert_eq!(
+        in_query(&Response::Empty(Action::PurgeQueue)),
+        format!(r#"{{"PurgeQueueResponse":{{{metadata}"#)
+    );
+    let received = |messages: &str| {
+        format!(
+            r#"{{"ReceiveMessageResponse":{{"ReceiveMessageResult":{{"messages":[{messages}]}},{metadata}"#
+        )
+    };
+    assert_eq!(in_query(&Response::Received(vec![])), received(""));
+    let message = ReceivedMessage {
+        message_id: ID,
+        receipt_handle: "h".into(),
+        body_md5: MD5,
+        body: "b",
+        system_attributes: vec![("SenderId", "me".into())],
+        attributes: vec![MessageAttribute {
+            name: "k",
+            data_type: "String",
+            value: AttributeValue::Text("x"),
+        }],
+    };
+    let pair = r#""MessageAttributes":[{"Name":"k","Value":{"StringValue":"x","DataType":"String"}}]"#;
+    assert_eq!(
+        in_query(&Response::Received(vec![message])),
+        received(&format!(
+            r#"{{"MessageId":"{ID_TEXT}","ReceiptHandle":"h","MD5OfBody":"{MD5_TEXT}","Body":"b","Attributes":[{{"Name":"SenderId","Value":"me"}}],"MD5OfMessageAttributes":"a45daa70926828a2f0a1db3418e6feb4",{pair}}}"#
+        ))
+    );
+    let attributes = Response::Attributes(vec![("DelaySeconds", "0".into()), ("QueueArn", "a".into())]);
+    assert_eq!(
+        in_query(&attributes),
+        format!(
+            r#"{{"GetQueueAttributesResponse":{{"GetQueueAttributesResult":{{"Attributes":[{{"Name":"DelaySeconds","Value":"0"}},{{"Name":"QueueArn","Value":"a"}}]}},{metadata}"#
+        )
+    );
+    assert_eq!(
+        in_query(&Response::Tags(vec![("k".into(), "v".into())])),
+        format!(
+            r#"{{"ListQueueTagsResponse":{{"ListQueueTagsResult":{{"Tags":[{{"Key":"k","Value":"v"}}]}},{metadata}"#
+        )
+    );
+}
