@@ -15,7 +15,7 @@ use crate::metrics_exporter::{
     IO_ENGINE_INFO, KMS_UNREACHABLE, MESSAGES_DELETED, MESSAGES_RECEIVED, MESSAGES_REDRIVEN, MESSAGES_SENT,
     QueueDepth, QueueSeries, SENT_BYTES, SIGNATURES_NOT_REQUIRED,
 };
-use crate::queues::Queues;
+use crate::queues::{Queues, is_encrypted};
 use crate::shard::ShardStatus;
 use crate::sqs::move_tasks::MoveTasks;
 
@@ -50,6 +50,9 @@ impl Scrape {
         for queue in self.queues.all() {
             let (account, name, gauges) = (&queue.record.account, &queue.record.name, &queue.gauges);
             self.counted.publish(queue.record.stream, account, name, gauges);
+            if is_encrypted(&queue.record.settings) {
+                self.key_uses.show(queue.record.stream);
+            }
             let oldest_ms = QueueGauges::get(&gauges.oldest_sent_at_ms);
             let age_ms = if oldest_ms == 0 { 0 } else { now_ms.saturating_sub(oldest_ms) };
             depths.push(QueueDepth {
@@ -125,6 +128,15 @@ impl KeyUses {
         let (account, name) =
             queue.as_ref().map_or(("", "_other"), |queue| (&*queue.record.account, &*queue.record.name));
         (account.to_owned(), self.series.label(account, name).to_owned())
+    }
+
+    /// Shows the counters of a queue that has not counted yet, too: of a series that begins at 1 no rate tells the first.
+    fn show(&self, stream: u32) {
+        let (account, queue) = self.labels(stream);
+        let labels = [("account", account), ("queue", queue)];
+        for counter in [DATA_KEY_CACHE_HITS, DATA_KEYS_GENERATED, DATA_KEY_OUTAGE_USES] {
+            metrics::counter!(counter, &labels).increment(0);
+        }
     }
 
     /// Shows how old the keys are that an outage keeps in use; 0 once it is over.

@@ -100,10 +100,13 @@ impl<T: ReplyToken> Core<T> {
         }
         let held = queue.in_flight.get(&sequence).copied();
         let received_at_ms = held.map_or(now_ms, |hold| hold.received_at_ms);
-        let visible_at_ms = now_ms + change.timeout_ms;
-        if visible_at_ms > received_at_ms + HOLD_MS_MAX {
+        // Whole seconds count, as they do in timeouts: the longest one may be asked for right after the receive. The
+        // twelve hours end at the same moment all the same.
+        let held_ms = now_ms.saturating_sub(received_at_ms) / 1_000 * 1_000;
+        if held_ms + change.timeout_ms > HOLD_MS_MAX {
             return Ok(Err(ReceiptRefusal::BeyondLimit));
         }
+        let visible_at_ms = (now_ms + change.timeout_ms).min(received_at_ms + HOLD_MS_MAX);
         let lease = Lease {
             stream,
             sequence,

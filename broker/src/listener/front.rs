@@ -204,6 +204,10 @@ async fn refuse(
     rest: Option<Incoming>,
 ) -> Response<Full<Bytes>> {
     metrics::counter!(crate::metrics_exporter::REQUESTS_SHED, "reason" => refusal.reason()).increment(1);
+    // What is too long to be thrown away, or waits for leave to be sent, is answered at once.
+    let rest = rest.filter(|rest| {
+        rest.size_hint().lower() <= DRAIN_BYTES_MAX && !headers.contains_key(http::header::EXPECT)
+    });
     let drained = match rest {
         Some(rest) => tokio::time::timeout(BODY_READ_TIMEOUT, drain(rest)).await.unwrap_or(false),
         None => false,

@@ -131,6 +131,22 @@ async fn a_body_at_the_limit_is_read_and_one_byte_more_is_413() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_that_waits_for_leave_gets_none() {
+    let running = start(limits(), None).await;
+    let head = |bytes: usize| {
+        format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: {bytes}\r\n\r\n"
+        )
+    };
+    for bytes in [BODY_BYTES_MAX + 1, 100_000_000_000] {
+        let refused = exchange(running.address, head(bytes).as_bytes()).await;
+        assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+    }
+    let taken = exchange(running.address, format!("{}xyz", head(3)).as_bytes()).await;
+    assert!(taken.starts_with("HTTP/1.1 100") && taken.contains("HTTP/1.1 200"), "{taken}");
+}
+
+#[tokio::test]
 async fn a_spent_byte_budget_is_a_503_that_asks_to_be_tried_again() {
     let running = start(FrontLimits { memory_inflight: ByteSize::kib(64), ..limits() }, None).await;
     let reply = exchange(running.address, &post("/", &"x".repeat(100_000))).await;
