@@ -64,6 +64,13 @@ def test_sse_35_counters_follow_the_messages(broker, sqs, queue):
     assert broker.metric("sealq_sent_bytes_total", queue=name) == 12
 
 
+def test_key_counters_begin_at_zero(broker, queue):
+    name = queue(SqsManagedSseEnabled="true").rsplit("/", 1)[1]
+    shown = [line for line in broker.metrics().splitlines() if f'queue="{name}"' in line]
+    for counter in ("data_keys_generated", "data_key_cache_hits", "data_key_outage_uses"):
+        assert [line[-2:] for line in shown if line.startswith(f"sealq_{counter}_total{{")] == [" 0"], shown
+
+
 def test_health_needs_no_signature_and_tells_nothing(broker):
     for path in ("/healthz", "/readyz"):
         for secure in (True, False):
@@ -99,6 +106,12 @@ def test_a_stop_answers_the_long_polls_before_it_closes(own_broker):
         ("[storage]\nsegment_byte = 1\n", "segment_byte"),
         ('[auth]\nclock_skew_seconds = "many"\n', "clock_skew_seconds"),
         ('[kms]\nprovider = "none"\n', "provider"),
+        (
+            "[[account]]\nid = '111111111111'\n[[account.user]]\nname = 'ann'\npolicy = '{}'\n"
+            "access_key_id = 'AKIAANNAAAAAAAAAAAAA'\nsecret_access_key = 'ann/secret+0123456789abcdefghijklmnopqrst'\n",
+            "user/ann: its identity policy",
+        ),
+        ("[tls]\ncert_file = '/nowhere/c.pem'\nkey_file = '/nowhere/k.pem'\n", "/nowhere/c.pem"),
     ],
 )
 def test_wrong_settings_stop_the_start_with_status_2(tmp_path, settings, names):

@@ -1,9 +1,12 @@
 //! `sealq config check` and `sealq config show`.
 
 use clap::Subcommand;
+use sealq_config::{Config, Secret};
 
 use super::{Exit, Sources, data, say, say_error, settings};
+use crate::identity::{Identities, UniqueIds};
 use crate::key_provider::RemoteKeyService;
+use crate::tls::ServerTls;
 
 /// What to do with the settings.
 #[derive(Subcommand, Debug)]
@@ -27,8 +30,8 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
     }
     match action {
         Action::Check => {
-            if let Err(error) = RemoteKeyService::from_settings(&loaded.config) {
-                say_error(&error);
+            if let Err(error) = usable(&loaded.config) {
+                say_error(&*error);
                 return Exit::Settings;
             }
             let file = loaded.file.map_or("no file".to_owned(), |file| file.display().to_string());
@@ -52,4 +55,15 @@ pub fn run(sources: &Sources, action: &Action) -> Exit {
             )
         }
     }
+}
+
+/// Looks at what `serve` takes from the settings before it listens: key service, certificate, policies, access keys.
+fn usable(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
+    RemoteKeyService::from_settings(config)?;
+    if let Some((cert_file, key_file)) = config.given_certificate() {
+        ServerTls::load(cert_file, key_file)?;
+    }
+    // As at a first start: nobody has an id yet.
+    Identities::build(config, ("", Secret::default()), &mut UniqueIds::new())?;
+    Ok(())
 }
