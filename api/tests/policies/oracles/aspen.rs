@@ -296,6 +296,18 @@ impl Oracle for Aspen {
             },
         },
         Fault {
+            does: "lets an account in NotPrincipal stand for everybody of it, and not for its root alone",
+            concerns: |asked| {
+                asked.statement.get("NotPrincipal").is_some()
+                    && asked.has_aws_principal(|name| name.ends_with(":root") || !name.contains([':', '*']))
+            },
+            example: Example {
+                statement: r#"{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::111111111111:root"},"Action":"sqs:*","Resource":"*"}"#,
+                says: Said::Deny,
+                ..ALICE_SENDS
+            },
+        },
+        Fault {
             does: r#"leaves services and anonymous callers out of {"AWS":"*"}, which is the same as "*""#,
             concerns: |asked| {
                 let asker = &asked.question.asker;
