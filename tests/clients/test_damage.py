@@ -53,15 +53,16 @@ def classes(log):
             add("checkpoint", path, range(len(raw)))
         elif path.suffix == ".seg" and raw[:8] == b"SEALQSEG" and int(path.stem) == struct.unpack_from("<Q", raw, 32)[0]:
             add("segment header", path, range(64), range(2044, 2112), range(4092, 4096))
-            at = BLOCK
-            while at + HEADER <= len(raw) and 1 <= raw[at + 16] <= 7:
+            trailer = len(raw) - BLOCK
+            is_sealed = raw[trailer : trailer + 8] == b"SEALQFTR"
+            at, end = BLOCK, struct.unpack_from("<Q", raw, trailer + 16)[0] if is_sealed else len(raw)
+            while at + HEADER <= end and 1 <= raw[at + 16] <= 7:
                 (payload,) = struct.unpack_from("<I", raw, at + 8)
                 kind = "pad" if raw[at + 16] == 7 else "frame"
                 add(f"{kind} header", path, range(at, at + HEADER))
                 add(f"{kind} payload", path, range(at + HEADER, at + HEADER + payload, 97))
                 at += (HEADER + payload + 7) // 8 * 8
-            trailer = len(raw) - BLOCK
-            if raw[trailer : trailer + 8] == b"SEALQFTR":
+            if is_sealed:
                 entries, streams, tombstones = (struct.unpack_from("<I", raw, trailer + o)[0] for o in (12, 48, 52))
                 (footer,) = struct.unpack_from("<Q", raw, trailer + 40)
                 add("footer", path, range(footer, footer + entries * 64 + tombstones * 16 + streams * 40))
