@@ -235,3 +235,29 @@ fn write_checkpoint(disk: &dyn Disk, number: u64, state: &Checkpoint) -> io::Res
     }
     disk.sync_directory()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_file_is_removed_in_parts_between_other_jobs_and_at_the_end_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(dir.path()).unwrap());
+        for id in [1, 2] {
+            disk.create(&retired_name(id), 3 * REMOVAL_STEP_BYTES).unwrap();
+        }
+        let mut keeper = Keeper::start(disk.clone(), 0, LogWaker::new().unwrap()).unwrap();
+        keeper.submit(Job::Discard { id: 1 });
+        keeper.submit(Job::Prepare { id: 3, recycle: None, segment_bytes: 4096 });
+        assert!(
+            matches!(keeper.next(), Some(Outcome::Prepared { id: 3, .. })),
+            "a removal waits for other jobs"
+        );
+        assert!(matches!(keeper.next(), Some(Outcome::Discarded { id: 1, result: Ok(()) })));
+        keeper.submit(Job::Discard { id: 2 });
+        drop(keeper);
+        assert!(disk.list().unwrap().iter().all(|name| *name != retired_name(1) && *name != retired_name(2)));
+    }
+}

@@ -213,6 +213,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_given_back_part_by_part_from_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        let file = disk.create("a", 10_000).unwrap();
+        assert_eq!(disk.shrink("a", 6_000).unwrap(), 4_000);
+        assert_eq!(file.len_bytes().unwrap(), 4_000);
+        assert_eq!(disk.shrink("a", 6_000).unwrap(), 0);
+        assert_eq!(file.len_bytes().unwrap(), 0);
+        assert_eq!(disk.shrink("b", 1).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
     fn blocks_written_are_read_and_mapped() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::open(dir.path()).unwrap();
